@@ -1,0 +1,118 @@
+// Package cli is pvkit's command line as a function: arguments, streams and
+// environment go in, an exit code comes out. Each command has a file of its
+// own; commands lists them.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// The exit codes of every pvkit command.
+const (
+	ExitOK       = 0  // the work is done, nothing to report
+	ExitFindings = 1  // the work is done and found problems
+	ExitFailure  = 2  // the work could not be done
+	ExitUsage    = 64 // the command line makes no sense (EX_USAGE)
+)
+
+// Env is what a process gets from outside.
+type Env struct {
+	Args           []string // without the program's name
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+}
+
+// ErrFindings ends a command that did its work, printed what it found, and
+// found problems.
+var ErrFindings = errors.New("problems found")
+
+// usageError is a command line that makes no sense.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// usagef makes an error that exits with ExitUsage.
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// commands lists every command; a new one is a file and a line here.
+func commands(env Env) []*cobra.Command {
+	return []*cobra.Command{
+		versionCommand(env),
+	}
+}
+
+// Main runs the command line and returns the exit code.
+func Main(ctx context.Context, env Env) int {
+	root := &cobra.Command{
+		Use:   "pvkit",
+		Short: "Package, check and run Pantavisor containers",
+		Long: `pvkit packages, checks and runs Pantavisor containers.
+
+Exit codes: 0 ok, 1 findings, 2 failure, 64 usage.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetArgs(env.Args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return flagError(c, err) })
+	root.AddCommand(commands(env)...)
+	strict(root)
+
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.Is(err, ErrFindings):
+		return ExitFindings
+	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
+		fmt.Fprintf(env.Stderr, "pvkit: %v\nRun 'pvkit --help' for usage.\n", err)
+		return ExitUsage
+	case ctx.Err() != nil:
+		fmt.Fprintln(env.Stderr, "pvkit: interrupted")
+		return ExitFailure
+	}
+	fmt.Fprintf(env.Stderr, "pvkit: %v\n", err)
+	return ExitFailure
+}
+
+// strict turns cobra's own argument checks into usage errors, for the whole
+// tree of commands, and lets a group without its subcommand say what it has.
+func strict(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usageError{fmt.Errorf("%s: %w", c.CommandPath(), err)}
+			}
+			return nil
+		}
+	}
+	if c.HasParent() && c.HasSubCommands() && c.RunE == nil && c.Run == nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("%s has no command %q; see '%s --help'", c.CommandPath(), args[0], c.CommandPath())
+			}
+			return c.Help()
+		}
+	}
+	for _, sub := range c.Commands() {
+		strict(sub)
+	}
+}
+
+func flagError(c *cobra.Command, err error) error {
+	if errors.Is(err, pflag.ErrHelp) {
+		return err
+	}
+	return usageError{fmt.Errorf("%s: %w", c.CommandPath(), err)}
+}
