@@ -70,25 +70,28 @@ const (
 	inodeExtSocket
 )
 
-// Compression is a codec of the format, by its number in the superblock. None
-// is not a number of the format: such an image says gzip and stores every
-// block as it is.
+// Compression is a codec of the format, by its number in the superblock. Zero
+// is no codec: in Options it asks for the default one. None is not a number of
+// the format: such an image says gzip and stores every block as it is.
 type Compression uint16
 
 // The codecs. LZMA and LZO are recognised and not supported.
 const (
-	None Compression = iota
-	Gzip
+	Gzip Compression = iota + 1
 	LZMA
 	LZO
 	XZ
 	LZ4
 	Zstd
+	None Compression = 0xffff
 )
 
-var compressionNames = [...]string{"none", "gzip", "lzma", "lzo", "xz", "lz4", "zstd"}
+var compressionNames = [...]string{"default", "gzip", "lzma", "lzo", "xz", "lz4", "zstd"}
 
 func (c Compression) String() string {
+	if c == None {
+		return "none"
+	}
 	if int(c) < len(compressionNames) {
 		return compressionNames[c]
 	}
