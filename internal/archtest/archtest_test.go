@@ -32,6 +32,7 @@ var table = []rule{
 	{"pvrexport/squashfs/*", nil, nil},
 	{"pvrexport/manifest", []string{"pvrexport", "internal/diag"}, nil},
 	{"pvrexport/pvs", []string{"pvrexport"}, nil},
+	{"pvrexport/bench", nil, nil},
 	{"pvrexport/container", []string{"pvrexport", "pvrexport/*", "internal/diag", "internal/atomicfile"}, []string{"gopkg.in/yaml.v3"}},
 	{"layer", nil, nil},
 	{"layer/bitbake", []string{"internal/diag"}, nil},
