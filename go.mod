@@ -6,6 +6,8 @@ require (
 	github.com/klauspost/compress v1.20.3
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9
+	github.com/ulikunitz/xz v0.5.15
+	golang.org/x/sys v0.49.0
 )
 
 require github.com/inconshreveable/mousetrap v1.1.0 // indirect

@@ -184,49 +184,50 @@ func (t *Tree) Put(name string, n *Node) error {
 	if err != nil {
 		return err
 	}
+	_, err = t.put(clean, n)
+	return err
+}
+
+// put is Put for a clean name; it returns how many nodes are new.
+func (t *Tree) put(clean string, n *Node) (int64, error) {
 	if clean == "." {
 		if n.Kind != Dir {
-			return &PathError{"put", "/", "the root must be a directory, not a " + n.Kind.String()}
+			return 0, &PathError{"put", "/", "the root must be a directory, not a " + n.Kind.String()}
 		}
 		n.children = t.root.children
 		t.root = n
-		return nil
+		return 0, nil
 	}
-	dir, base, err := t.parent(clean, n.ModTime)
+	dir, base, made, err := t.parent(clean, n.ModTime)
 	if err != nil {
-		return err
+		return made, err
 	}
 	if old := dir.children[base]; old != nil && old.Kind == Dir && n.Kind == Dir && old != n {
 		n.children = old.children
 	}
-	if dir.children == nil {
-		dir.children = map[string]*Node{}
-	}
-	dir.children[base] = n
-	return nil
+	dir.add(base, n)
+	return made + 1, nil
 }
 
-func (t *Tree) parent(clean string, mtime int64) (*Node, string, error) {
+func (t *Tree) parent(clean string, mtime int64) (dir *Node, base string, made int64, err error) {
 	dirname, base := path.Split(clean)
 	n := t.root
 	if dirname == "" {
-		return n, base, nil
+		return n, base, 0, nil
 	}
 	for part := range strings.SplitSeq(strings.TrimSuffix(dirname, "/"), "/") {
 		next := n.children[part]
 		if next == nil {
 			next = &Node{Kind: Dir, Mode: 0o755, ModTime: mtime}
-			if n.children == nil {
-				n.children = map[string]*Node{}
-			}
-			n.children[part] = next
+			n.add(part, next)
+			made++
 		}
 		if next.Kind != Dir {
-			return nil, "", &PathError{"put", clean, fmt.Sprintf("%q in its path is a %s, not a directory", part, next.Kind)}
+			return nil, "", made, &PathError{"put", fmt.Sprintf("%q", clean), fmt.Sprintf("%q in its path is a %s, not a directory", part, next.Kind)}
 		}
 		n = next
 	}
-	return n, base, nil
+	return n, base, made, nil
 }
 
 // Remove drops name and everything below it, and reports whether it was there.
