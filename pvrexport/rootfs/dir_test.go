@@ -102,13 +102,13 @@ func TestFromDirTakesEveryKind(t *testing.T) {
 		mode uint16
 		size int64
 	}{
-		"usr/bin/su":               {rootfs.File, 0o6755, 3},
-		"var":                      {rootfs.Dir, 0o1777, 0},
+		"usr/bin/su":                {rootfs.File, 0o6755, 3},
+		"var":                       {rootfs.Dir, 0o1777, 0},
 		"with blank\nand newline é": {rootfs.File, 0o600, 70000},
-		"empty":                    {rootfs.File, 0o444, 0},
-		"usr/bin/escape":           {rootfs.Symlink, 0o777, 16},
-		"fifo":                     {rootfs.Fifo, 0, 0},
-		"sparse":                   {rootfs.File, 0, 3<<20 + 3},
+		"empty":                     {rootfs.File, 0o444, 0},
+		"usr/bin/escape":            {rootfs.Symlink, 0o777, 16},
+		"fifo":                      {rootfs.Fifo, 0, 0},
+		"sparse":                    {rootfs.File, 0, 3<<20 + 3},
 	} {
 		n := tree.Lookup(name)
 		if n == nil {
@@ -167,13 +167,17 @@ func TestFromDirOptions(t *testing.T) {
 
 func TestFromDirNoticesChanges(t *testing.T) {
 	for name, change := range map[string]func(string) error{
-		"grown":    func(f string) error { return os.WriteFile(f, make([]byte, 200), 0o644) },
-		"shrunk":   func(f string) error { return os.Truncate(f, 10) },
-		"replaced": func(f string) error { return errors.Join(os.Rename(f, f+"2"), os.WriteFile(f, make([]byte, 100), 0o644)) },
-		"symlink":  func(f string) error { return errors.Join(os.Rename(f, f+"2"), os.Symlink(f+"2", f)) },
-		"inside":   func(f string) error { return errors.Join(os.WriteFile(f+"2", make([]byte, 100), 0o644), os.Remove(f), os.Symlink("f2", f)) },
-		"fifo":     func(f string) error { return errors.Join(os.Remove(f), syscall.Mkfifo(f, 0o600)) },
-		"gone":     os.Remove,
+		"grown":  func(f string) error { return os.WriteFile(f, make([]byte, 200), 0o644) },
+		"shrunk": func(f string) error { return os.Truncate(f, 10) },
+		"replaced": func(f string) error {
+			return errors.Join(os.Rename(f, f+"2"), os.WriteFile(f, make([]byte, 100), 0o644))
+		},
+		"symlink": func(f string) error { return errors.Join(os.Rename(f, f+"2"), os.Symlink(f+"2", f)) },
+		"inside": func(f string) error {
+			return errors.Join(os.WriteFile(f+"2", make([]byte, 100), 0o644), os.Remove(f), os.Symlink("f2", f))
+		},
+		"fifo": func(f string) error { return errors.Join(os.Remove(f), syscall.Mkfifo(f, 0o600)) },
+		"gone": os.Remove,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
