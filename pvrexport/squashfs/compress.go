@@ -1,0 +1,157 @@
+package squashfs
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/klauspost/compress/zlib"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/ulikunitz/xz"
+)
+
+// encoder compresses one block at a time in the form the kernel's decoder of
+// its codec takes. It is used by one goroutine and keeps its tables between
+// blocks. What a block becomes depends on the block alone.
+type encoder interface {
+	// compress returns src compressed, in dst's memory where that is large
+	// enough. It may return nil when the result would not be shorter.
+	compress(dst, src []byte) ([]byte, error)
+}
+
+// newEncoder returns an encoder for normal options, nil for None.
+func newEncoder(o Options) (encoder, error) {
+	switch o.Compression {
+	case Gzip:
+		return newZlibEncoder(o.Level)
+	case Zstd:
+		return newZstdEncoder(o)
+	case XZ:
+		return newXZEncoder(o.BlockSize)
+	case LZ4:
+		if o.HC {
+			return &lz4HCEncoder{lz4.CompressorHC{Level: lz4.Level9}}, nil
+		}
+		return &lz4Encoder{}, nil
+	}
+	return nil, nil
+}
+
+// compressorOptions is the block of codec options behind the superblock. The
+// kernel insists on one for lz4 only (squashfs/lz4_wrapper.c); for the others
+// it assumes what their encoders here do, an xz dictionary of one block among
+// it (squashfs/xz_wrapper.c).
+func compressorOptions(o Options) []byte {
+	if o.Compression != LZ4 {
+		return nil
+	}
+	var hc uint32
+	if o.HC {
+		hc = 1
+	}
+	b := binary.LittleEndian.AppendUint32(nil, 1) // the legacy frame format's version
+	return binary.LittleEndian.AppendUint32(b, hc)
+}
+
+type zlibEncoder struct {
+	buf bytes.Buffer
+	w   *zlib.Writer
+}
+
+func newZlibEncoder(level int) (*zlibEncoder, error) {
+	if level == 0 {
+		level = zlib.BestCompression
+	}
+	e := &zlibEncoder{}
+	w, err := zlib.NewWriterLevel(&e.buf, level)
+	if err != nil {
+		return nil, fmt.Errorf("start the zlib encoder: %w", err)
+	}
+	e.w = w
+	return e, nil
+}
+
+func (e *zlibEncoder) compress(dst, src []byte) ([]byte, error) {
+	e.buf = *bytes.NewBuffer(dst[:0])
+	e.w.Reset(&e.buf)
+	if _, err := e.w.Write(src); err != nil {
+		return nil, err
+	}
+	if err := e.w.Close(); err != nil {
+		return nil, err
+	}
+	return e.buf.Bytes(), nil
+}
+
+type zstdEncoder struct{ w *zstd.Encoder }
+
+// newZstdEncoder makes frames that the kernel can decode with a window of one
+// block: single segment, no checksum.
+func newZstdEncoder(o Options) (*zstdEncoder, error) {
+	level := zstd.SpeedBestCompression
+	if o.Level > 0 {
+		level = zstd.EncoderLevelFromZstd(o.Level)
+	}
+	w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(o.BlockSize), zstd.WithSingleSegment(true), zstd.WithEncoderCRC(false),
+		zstd.WithLowerEncoderMem(true), zstd.WithZeroFrames(true))
+	if err != nil {
+		return nil, fmt.Errorf("start the zstd encoder: %w", err)
+	}
+	return &zstdEncoder{w}, nil
+}
+
+func (e *zstdEncoder) compress(dst, src []byte) ([]byte, error) {
+	return e.w.EncodeAll(src, dst[:0]), nil
+}
+
+type lz4Encoder struct{ c lz4.Compressor }
+
+func (e *lz4Encoder) compress(dst, src []byte) ([]byte, error) {
+	dst = dst[:cap(dst)]
+	n, err := e.c.CompressBlock(src, dst)
+	return lz4Result(dst, n, err)
+}
+
+type lz4HCEncoder struct{ c lz4.CompressorHC }
+
+func (e *lz4HCEncoder) compress(dst, src []byte) ([]byte, error) {
+	dst = dst[:cap(dst)]
+	n, err := e.c.CompressBlock(src, dst)
+	return lz4Result(dst, n, err)
+}
+
+func lz4Result(dst []byte, n int, err error) ([]byte, error) {
+	if err != nil || n == 0 { // 0: did not become shorter
+		return nil, nil //nolint:nilerr // the only error is that dst is too short
+	}
+	return dst[:n], nil
+}
+
+type xzEncoder struct{ config xz.WriterConfig }
+
+// newXZEncoder sets the check and the dictionary that the kernel accepts:
+// CRC32, and no more than one block.
+func newXZEncoder(blockSize int) (*xzEncoder, error) {
+	e := &xzEncoder{xz.WriterConfig{DictCap: max(blockSize, metadataSize), CheckSum: xz.CRC32}}
+	if err := e.config.Verify(); err != nil {
+		return nil, fmt.Errorf("start the xz encoder: %w", err)
+	}
+	return e, nil
+}
+
+func (e *xzEncoder) compress(dst, src []byte) ([]byte, error) {
+	buf := bytes.NewBuffer(dst[:0])
+	w, err := e.config.NewWriter(buf)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(src); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
