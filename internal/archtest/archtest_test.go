@@ -28,6 +28,7 @@ var table = []rule{
 	{"cmd/*", []string{"runtime/*", "internal/*"}, nil},
 	{"pvrexport", []string{"pvrexport/*", "internal/diag", "internal/atomicfile"}, []string{"github.com/klauspost/compress"}},
 	{"pvrexport/rootfs", []string{"internal/diag"}, []string{"github.com/klauspost/compress", "github.com/ulikunitz/xz", "golang.org/x/sys"}},
+	{"pvrexport/rootfs/rootfstest", []string{"pvrexport/rootfs"}, nil},
 	{"pvrexport/squashfs", []string{"pvrexport/rootfs", "pvrexport/squashfs/*"}, []string{"github.com/klauspost/compress", "github.com/ulikunitz/xz", "github.com/pierrec/lz4/v4"}},
 	{"pvrexport/squashfs/*", nil, nil},
 	{"pvrexport/manifest", []string{"pvrexport", "internal/diag"}, nil},
