@@ -40,6 +40,7 @@ type CompareOptions struct {
 // error is a content that cannot be read.
 func Compare(ctx context.Context, a, b *Tree, opts CompareOptions) ([]Difference, error) {
 	c := &comparison{ctx: ctx, opts: opts, a: side{first: map[*Node]string{}}, b: side{first: map[*Node]string{}}, same: map[[2]*Node]bool{}}
+	c.buf = [2][]byte{make([]byte, spoolBlock), make([]byte, spoolBlock)}
 	err := c.nodes(".", a.root, b.root)
 	if errors.Is(err, errEnough) {
 		err = nil
@@ -70,6 +71,7 @@ type comparison struct {
 	a, b  side
 	same  map[[2]*Node]bool // contents that were compared under another name
 	found []Difference
+	buf   [2][]byte
 }
 
 func (c *comparison) add(path, what, a, b string) error {
@@ -140,7 +142,7 @@ func (c *comparison) metadata(path string, a, b *Node) error {
 		{false, "kind", kindText},
 		{a.Kind == Symlink && b.Kind == Symlink, "mode", func(n *Node) string { return fmt.Sprintf("%04o", n.Mode) }},
 		{c.opts.IgnoreOwners, "owner", func(n *Node) string { return fmt.Sprintf("%d:%d", n.UID, n.GID) }},
-		{c.opts.IgnoreTimes, "time", func(n *Node) string { return time.Unix(n.ModTime, 0).UTC().Format(time.RFC3339) }},
+		{c.opts.IgnoreTimes, "time", func(n *Node) string { return timeOf(n).Format(time.RFC3339) }},
 		{false, "target", func(n *Node) string { return printable(n.Target) }},
 		{false, "device", deviceText},
 	}
@@ -207,7 +209,7 @@ func (c *comparison) contents(path string, a, b *Node) error {
 	if a.Size() != b.Size() {
 		return c.add(path, "size", strconv.FormatInt(a.Size(), 10), strconv.FormatInt(b.Size(), 10))
 	}
-	at, err := firstDifference(c.ctx, a, b)
+	at, err := c.firstDifference(a, b)
 	if err != nil {
 		return fmt.Errorf("%s: %w", printable(path), err)
 	}
@@ -223,7 +225,7 @@ func (c *comparison) contents(path string, a, b *Node) error {
 }
 
 // firstDifference compares two files of the same size; -1 is none.
-func firstDifference(ctx context.Context, a, b *Node) (at int64, err error) {
+func (c *comparison) firstDifference(a, b *Node) (at int64, err error) {
 	if a.Size() == 0 {
 		return -1, nil
 	}
@@ -237,7 +239,7 @@ func firstDifference(ctx context.Context, a, b *Node) (at int64, err error) {
 		return 0, err
 	}
 	defer right.Close()
-	bufA, bufB := make([]byte, 64<<10), make([]byte, 64<<10)
+	bufA, bufB := c.buf[0], c.buf[1]
 	for at < a.Size() {
 		n := min(a.Size()-at, int64(len(bufA)))
 		if _, err := io.ReadFull(left, bufA[:n]); err != nil {
@@ -253,12 +255,14 @@ func firstDifference(ctx context.Context, a, b *Node) (at int64, err error) {
 				}
 			}
 		}
-		if at += n; ctx.Err() != nil {
-			return 0, ctx.Err()
+		if at += n; c.ctx.Err() != nil {
+			return 0, c.ctx.Err()
 		}
 	}
 	return -1, nil
 }
+
+func timeOf(n *Node) time.Time { return time.Unix(n.ModTime, 0).UTC() }
 
 // printable quotes a name only when it needs it.
 func printable(s string) string {
