@@ -8,7 +8,8 @@ import (
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"github.com/ulikunitz/xz"
+
+	"github.com/pvkit/pvkit/pvrexport/squashfs/xz"
 )
 
 // encoder compresses one block at a time in the form the kernel's decoder of
@@ -28,7 +29,7 @@ func newEncoder(o Options) (encoder, error) {
 	case Zstd:
 		return newZstdEncoder(o)
 	case XZ:
-		return newXZEncoder(o.BlockSize)
+		return newXZEncoder(o), nil
 	case LZ4:
 		if o.HC {
 			return &lz4HCEncoder{lz4.CompressorHC{Level: lz4.Level9}}, nil
@@ -129,29 +130,18 @@ func lz4Result(dst []byte, n int, err error) ([]byte, error) {
 	return dst[:n], nil
 }
 
-type xzEncoder struct{ config xz.WriterConfig }
+type xzEncoder struct{ e *xz.Encoder }
 
-// newXZEncoder sets the check and the dictionary that the kernel accepts:
-// CRC32, and no more than one block.
-func newXZEncoder(blockSize int) (*xzEncoder, error) {
-	e := &xzEncoder{xz.WriterConfig{DictCap: max(blockSize, metadataSize), CheckSum: xz.CRC32}}
-	if err := e.config.Verify(); err != nil {
-		return nil, fmt.Errorf("start the xz encoder: %w", err)
+// newXZEncoder announces the dictionary that the kernel prepares: one block,
+// or one metadata block if that is larger.
+func newXZEncoder(o Options) *xzEncoder {
+	level := xz.Default
+	if o.Level > 6 {
+		level = xz.Smallest
 	}
-	return e, nil
+	return &xzEncoder{xz.NewEncoder(max(o.BlockSize, metadataSize), level)}
 }
 
 func (e *xzEncoder) compress(dst, src []byte) ([]byte, error) {
-	buf := bytes.NewBuffer(dst[:0])
-	w, err := e.config.NewWriter(buf)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(src); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return buf.Bytes(), nil
+	return e.e.Encode(dst[:0], src)
 }

@@ -14,7 +14,8 @@ type Options struct {
 	Compression Compression // 0 is Zstd
 	// Level is the effort on the scale of the codec's own program: gzip 1 to
 	// 9, zstd 1 to 22 (the encoder has four settings: below 3, below 6, below
-	// 10 and above). 0 is the codec's best. The other codecs have no levels.
+	// 10 and above), xz 1 to 9 (two settings: to 6 and above). 0 is the
+	// codec's best, for xz 6. The other codecs have no levels.
 	Level int
 	HC    bool // LZ4 only: the slow encoder, a fifth smaller
 
@@ -52,7 +53,7 @@ func Presets() []PresetInfo {
 		{"low-memory", "zstd in 256 KiB blocks: less memory on the device for each read", Options{Compression: Zstd, BlockSize: 256 << 10}},
 		{"fast", "zstd at its default level in 256 KiB blocks, for the work bench", Options{Compression: Zstd, Level: 3, BlockSize: 256 << 10}},
 		{"xz", "xz in 128 KiB blocks, as pvr writes", Options{Compression: XZ, BlockSize: k128}},
-		{"smallest", "xz in 1 MiB blocks: slow to write and to read", Options{Compression: XZ, BlockSize: 1 << 20}},
+		{"smallest", "xz in 1 MiB blocks: slow to write and to read", Options{Compression: XZ, Level: 9, BlockSize: 1 << 20}},
 		{"gzip", "gzip, for kernels without zstd and xz", Options{Compression: Gzip, BlockSize: k128}},
 		{"zstd", "zstd in 128 KiB blocks", Options{Compression: Zstd, BlockSize: k128}},
 		{"lz4", "lz4: large and quick", Options{Compression: LZ4, BlockSize: k128}},
@@ -109,11 +110,11 @@ func (o Options) normal() (Options, error) {
 func (o Options) checkCodec() error {
 	top := 0
 	switch o.Compression {
-	case Gzip:
+	case Gzip, XZ:
 		top = 9
 	case Zstd:
 		top = 22
-	case XZ, LZ4, None:
+	case LZ4, None:
 	default:
 		return &OptionError{"compression", fmt.Sprintf("%s cannot be written: use gzip, zstd, xz, lz4 or none", o.Compression)}
 	}
