@@ -18,9 +18,10 @@ type Excludes struct {
 // with extended globs, in which a leading dot is only matched by a dot, and
 // "... PATTERN" matches in every directory.
 //
-// Two differences: mksquashfs takes "/x" and "./x" without -wildcards for paths
-// of the host, here they start at the root of the tree; and ".." is refused
-// where mksquashfs looks at the host or silently matches nothing.
+// Three differences: mksquashfs takes "/x" and "./x" without -wildcards for
+// paths of the host, here they start at the root of the tree; ".." is refused
+// where mksquashfs looks at the host or silently matches nothing; and
+// "... a/b" excludes b in every a, where mksquashfs 4.5.1 drops every a whole.
 func ParseExcludes(patterns []string, wildcards bool) (*Excludes, error) {
 	e := &Excludes{exact: map[string]bool{}}
 	for _, p := range patterns {

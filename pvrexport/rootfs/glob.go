@@ -131,7 +131,7 @@ func (t *token) step(s string, at []bool) []bool {
 			from := make([]bool, len(at))
 			from[i] = true
 			for j, hit := range t.either(s, from) {
-				if j >= i && !hit && !(i == 0 && j > 0 && dot) {
+				if j >= i && !hit { // glibc lets !(x) match a leading dot
 					next[j] = true
 				}
 			}
