@@ -22,6 +22,9 @@ type Service struct {
 // serviceTypes are what the device has a name for (parser_system1.c, service_str_to_type).
 var serviceTypes = []string{"rest", "dbus", "unix", "drm", "wayland", "input"}
 
+// servicesSpec is the form of services.json that is written.
+const servicesSpec = "service-manifest-xconnect@1"
+
 // serviceKeys are the keys that the device looks up in or around a requirement
 // or an offer.
 var serviceKeys = []string{"name", "type", "role", "interface", "target", "required", "optional", "services", "socket", "bus", "owns", "allow"}
@@ -173,7 +176,7 @@ func (r *renderer) servicesJSON() object {
 		}
 		list[i] = object{{"name", s.Name}, {"type", s.Type}, {"socket", s.Socket}}
 	}
-	return object{{"#spec", "service-manifest-xconnect@1"}, {"services", list}}
+	return object{{"#spec", servicesSpec}, {"services", list}}
 }
 
 func (r *renderer) checkService(at string, s Service) {
