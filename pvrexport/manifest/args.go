@@ -202,9 +202,9 @@ func (c *checker) readText(a *argument, path, s string) (any, bool) {
 		if slices.Contains(a.Values, s) {
 			return s, true
 		}
-		hint := ""
-		if near := diag.Nearest(strings.ToLower(s), lower(a.Values)); near != "" {
-			hint = fmt.Sprintf("did you mean %q?", a.Values[slices.Index(lower(a.Values), near)])
+		hint := nearest(s, a.Values)
+		if i := slices.IndexFunc(a.Values, func(v string) bool { return strings.EqualFold(v, s) }); i >= 0 {
+			hint = "did you mean " + a.Values[i] + "?"
 		}
 		c.report(ruleValue, diag.Error, path, fmt.Sprintf("%s: got %q, want one of %s", a.Name, s, strings.Join(a.Values, ", ")), hint)
 		return nil, false

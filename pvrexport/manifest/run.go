@@ -88,11 +88,12 @@ func (r *renderer) images() []string {
 	if r.src.Docker.OvlDigest != "" && r.src.Base == "" {
 		list = append(list, "root.ovl.squashfs")
 	}
-	out := []string{}
+	out, seen := []string{}, map[string]bool{}
 	for _, name := range list {
-		if name = r.verity(name); !slices.Contains(out, name) {
-			out = append(out, name)
+		if !seen[name] {
+			out = append(out, r.verity(name))
 		}
+		seen[name] = true
 	}
 	return out
 }

@@ -70,10 +70,13 @@ func (c *checker) readRequirements(arg, at string, v any, wrong func(string) (an
 	default:
 		return wrong("")
 	}
-	for i, q := range out {
-		if slices.ContainsFunc(out[:i], func(e requirement) bool { return e.name == q.name && e.target == q.target }) {
-			c.warn(at, "%s: %q stands there twice", arg, q.name)
+	seen := map[[2]string]bool{}
+	for _, q := range out {
+		key := [2]string{q.name, q.target}
+		if seen[key] {
+			c.warn(at, "%s: %q stands there twice", arg, shorten(q.name))
 		}
+		seen[key] = true
 	}
 	if len(out) == 0 {
 		return nil, true
@@ -159,13 +162,14 @@ func (r *renderer) servicesJSON() object {
 	if len(r.src.Services) == 0 {
 		return nil
 	}
-	list := make([]object, len(r.src.Services))
+	list, seen := make([]object, len(r.src.Services)), map[string]bool{}
 	for i, s := range r.src.Services {
 		at := fmt.Sprintf("services.%d", i)
 		r.checkService(at, s)
-		if slices.ContainsFunc(r.src.Services[:i], func(e Service) bool { return s.Name != "" && e.Name == s.Name }) {
-			r.conflict(at, "service %q is offered twice", s.Name)
+		if s.Name != "" && seen[s.Name] {
+			r.conflict(at, "service %q is offered twice", shorten(s.Name))
 		}
+		seen[s.Name] = true
 		if s.Owns != "" {
 			list[i] = object{{"type", s.Type}, {"bus", s.Bus}, {"owns", s.Owns}}
 			list[i].addText("role", s.Role)

@@ -108,8 +108,8 @@ func storageName(prefix, p string) string {
 }
 
 // beside compares a volume with those before it: two must not share a name
-// ("/a/b" and "/a-b" would), and one that is mounted later hides what is mounted
-// below its path.
+// ("/a/b" and "/a-b" would), and an overlay hides what was mounted below its
+// path before.
 func (r *renderer) beside(earlier []volume, v volume) {
 	for _, e := range earlier {
 		switch {
