@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -57,19 +58,21 @@ func (e *Excludes) Match(name string) bool {
 		} else {
 			end += 1 + next
 		}
-		prefix := name[:end]
-		if e.exact[prefix] {
+		if e.matchOnly(name[:end]) {
 			return true
-		}
-		if len(e.globs) == 0 {
-			continue
-		}
-		parts := strings.Split(prefix, "/")
-		for _, g := range e.globs {
-			if g.match(parts) {
-				return true
-			}
 		}
 	}
 	return false
+}
+
+// matchOnly is Match without the directories above.
+func (e *Excludes) matchOnly(name string) bool {
+	if e.exact[name] {
+		return true
+	}
+	if len(e.globs) == 0 || name == "." {
+		return false
+	}
+	parts := strings.Split(name, "/")
+	return slices.ContainsFunc(e.globs, func(g glob) bool { return g.match(parts) })
 }
