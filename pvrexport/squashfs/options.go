@@ -26,12 +26,13 @@ type Options struct {
 	// NoFragments gives every file blocks of its own. Otherwise files shorter
 	// than a block share blocks, in the order that Write documents.
 	NoFragments bool
-	// NoTailPacking keeps the last, short block of longer files out of the
-	// shared blocks: a few more bytes, one seek less for a file read whole.
-	NoTailPacking bool
-	NoDuplicates  bool // store equal files once for each
-	NoExport      bool // leave out the table that NFS servers need
-	NoXattrs      bool // drop extended attributes
+	// TailPacking puts the last, short block of longer files into shared
+	// blocks as well. It rarely makes an image smaller, and such a file takes
+	// one more seek to read.
+	TailPacking  bool
+	NoDuplicates bool // store equal files once for each
+	NoExport     bool // leave out the table that NFS servers need
+	NoXattrs     bool // drop extended attributes
 
 	// Progress is called from Write's goroutine, with the bytes of file
 	// content that are in the image so far and their total.

@@ -34,8 +34,8 @@ type Stats struct {
 // with the content.
 //
 // Content is stored in an order that puts like beside like: by the extension
-// of the name, then by path. Files shorter than a block, and the ends of
-// longer ones, fill shared blocks in that order.
+// of the name; then by the name, if several files have it; then by path. Files
+// shorter than a block fill shared blocks in that order.
 //
 // An error about one of the tree's nodes is a *rootfs.PathError or wraps the
 // error of its content together with its path. When Write fails, what it has
@@ -91,7 +91,7 @@ func (o Options) flags(p *plan) uint16 {
 	flags := uint16(0)
 	for flag, set := range map[uint16]bool{
 		flagNoFragments:       o.NoFragments,
-		flagAlwaysFragments:   !o.NoFragments && !o.NoTailPacking,
+		flagAlwaysFragments:   !o.NoFragments && o.TailPacking,
 		flagDuplicates:        !o.NoDuplicates,
 		flagExportable:        !o.NoExport,
 		flagNoXattrs:          o.NoXattrs,

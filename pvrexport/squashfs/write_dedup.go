@@ -22,7 +22,7 @@ type place struct{ fragment, offset uint32 }
 
 // hasPiece says whether the end of a file of that size goes to a shared block.
 func hasPiece(o Options, size int64) bool {
-	return !o.NoFragments && size%int64(o.BlockSize) != 0 && (size < int64(o.BlockSize) || !o.NoTailPacking)
+	return !o.NoFragments && size%int64(o.BlockSize) != 0 && (size < int64(o.BlockSize) || o.TailPacking)
 }
 
 func newDuplicates(p *plan) *duplicates {

@@ -1,12 +1,8 @@
 package squashfs
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"path"
-	"slices"
-	"strings"
 
 	"github.com/pvkit/pvkit/pvrexport/rootfs"
 )
@@ -62,7 +58,7 @@ func newPlan(t *rootfs.Tree, o Options, enc encoder) (*plan, error) {
 	// last, and so do we.
 	p.root.parent = uint32(len(p.items)) + 1
 	p.byNode = nil
-	slices.SortFunc(p.files, compareContent)
+	sortContent(p.files)
 	p.stats.Inodes, p.stats.Files = len(p.items), len(p.files)
 	p.stats.XattrSets, p.stats.IDs = len(p.xattrs.entries), len(p.ids.ids)
 	return p, nil
@@ -168,20 +164,4 @@ const (
 
 func nodeError(name, format string, args ...any) error {
 	return &rootfs.PathError{Op: "store", Path: name, Reason: fmt.Sprintf(format, args...)}
-}
-
-// compareContent is the order of content in the image; see Write.
-func compareContent(a, b *item) int {
-	return cmp.Or(strings.Compare(extension(a.path), extension(b.path)), strings.Compare(a.path, b.path))
-}
-
-// extension is what the name says about the kind of content: "so" for
-// libc.so.6 too, and nothing for a name such as .bashrc.
-func extension(name string) string {
-	base := strings.TrimRight(path.Base(name), "0123456789.")
-	i := strings.LastIndexByte(base, '.')
-	if i <= 0 {
-		return ""
-	}
-	return base[i+1:]
 }
