@@ -124,6 +124,10 @@ func New() *Tree {
 	return &Tree{root: &Node{Kind: Dir, Mode: 0o755}}
 }
 
+// Rooted returns the tree whose root is the given directory. It shares the
+// nodes with the tree that dir is from.
+func Rooted(dir *Node) *Tree { return &Tree{root: dir} }
+
 // Root returns the root directory's node.
 func (t *Tree) Root() *Node { return t.root }
 
