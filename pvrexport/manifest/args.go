@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,7 +38,6 @@ var typeNames = map[Type]string{
 	TextList: `a text "one,two"`,
 	PairList: `a text "from:to,from:to"`,
 	Object:   "an object",
-	Objects:  "a list of objects",
 	Services: `a list of objects {"name": ...}, or a text "one,two"`,
 	AnyValue: "any value",
 }
@@ -62,6 +62,10 @@ type Argument struct {
 type argument struct {
 	Argument
 	check func(c *checker, path string, value any)
+	// emptyCounts says that an empty value is not the same as none: an empty
+	// part of lxc.mount.auto switches that mount off, an empty list of roles
+	// reads like "no rights".
+	emptyCounts bool
 }
 
 // Arguments returns the table of all known arguments, in the order of their
@@ -175,18 +179,16 @@ func (c *checker) read(a *argument, path string, v any) (any, bool) {
 	case Services:
 		return c.readRequirements(a.Name, path, v, wrong)
 	case Object:
-		if _, ok := v.(map[string]any); !ok {
-			return wrong("")
-		}
-	case Objects:
-		list, ok := v.([]any)
-		for _, e := range list {
-			if _, isObject := e.(map[string]any); !isObject {
-				ok = false
-			}
-		}
+		m, ok := v.(map[string]any)
 		if !ok {
 			return wrong("")
+		}
+		if len(m) == 0 {
+			return nil, true
+		}
+	case AnyValue:
+		if empty(v) {
+			return nil, true
 		}
 	}
 	return v, true
@@ -194,7 +196,7 @@ func (c *checker) read(a *argument, path string, v any) (any, bool) {
 
 // readText reads the types that are written as text.
 func (c *checker) readText(a *argument, path, s string) (any, bool) {
-	if s == "" && !emptyCounts[a.Name] {
+	if s == "" && !a.emptyCounts {
 		return nil, true
 	}
 	switch a.Type {
@@ -216,10 +218,6 @@ func (c *checker) readText(a *argument, path, s string) (any, bool) {
 	return s, true
 }
 
-// emptyCounts are the texts where "" is not the same as leaving them out: an
-// empty part of lxc.mount.auto switches that mount off.
-var emptyCounts = map[string]bool{"LXC_MOUNT_AUTO_PROC": true, "LXC_MOUNT_AUTO_SYS": true, "LXC_MOUNT_AUTO_GROUP": true}
-
 func (c *checker) readList(a *argument, path string, v any, wrong func(string) (any, bool)) (any, bool) {
 	list, ok := v.([]any)
 	if !ok {
@@ -237,7 +235,7 @@ func (c *checker) readList(a *argument, path string, v any, wrong func(string) (
 		}
 		out[i] = s
 	}
-	if len(out) == 0 && a.Name != "PV_ROLES" {
+	if len(out) == 0 && !a.emptyCounts {
 		return nil, true
 	}
 	return out, true
@@ -285,4 +283,15 @@ func textHint(v any) string {
 		return fmt.Sprintf("write %q", strings.Join(words, ","))
 	}
 	return ""
+}
+
+// empty tells what the template's "if" takes as not given.
+func empty(v any) bool {
+	switch v := v.(type) {
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	}
+	return v == "" || v == false || v == json.Number("0")
 }

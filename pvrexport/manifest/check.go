@@ -101,7 +101,7 @@ func boolean(v any) (value, ok bool) {
 	return false, false
 }
 
-var digits = regexp.MustCompile(`^[0-9]{1,9}$`)
+var digits = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})$`)
 
 // number reads a whole number that is not negative, given as number or text.
 func number(v any) (string, bool) {
@@ -115,7 +115,7 @@ func number(v any) (string, bool) {
 // control reports whether s holds a control character other than a tab. A
 // newline in a value would start a line of its own in lxc.container.conf.
 func control(s string) bool {
-	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 && r != '\t' || r == 0x7f || r == utf8.RuneError })
+	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 && r != '\t' || r == 0x7f }) || !utf8.ValidString(s)
 }
 
 // word checks a text that goes into run.json or services.json. The device does

@@ -50,6 +50,7 @@ func TestFindings(t *testing.T) {
 		{args("PV_LXC_CAP_DROP", []any{1}), e, "PV_LXC_CAP_DROP: element 1 is the number 1, want a text", ""},
 		{args("PV_FILEIMPORTS", []any{"a:b", "c:d"}), e, "PV_FILEIMPORTS: got a list, want a text", `write "a:b,c:d"`},
 		{args("LXC_TTY_MAX", "many"), e, `LXC_TTY_MAX: got the string "many", want a whole number`, ""},
+		{args("LXC_TTY_MAX", "08"), e, `got the string "08", want a whole number`, ""},
 		{args("LXC_TTY_MAX", -1), e, "LXC_TTY_MAX: got the number -1, want a whole number", ""},
 		{args("PV_GROUP", true), e, "PV_GROUP: got the boolean true, want a text", ""},
 		{args("PV_REMOUNT", []any{}), e, "PV_REMOUNT: got a list, want an object", ""},
@@ -145,7 +146,20 @@ func TestFindings(t *testing.T) {
 		{args("PV_NETWORK_POOL", "p", "PV_NETWORK_MAC", "01:00:00:00:00:01"), e, "multicast", ""},
 		{args("PV_NETWORK_POOL", "p", "PV_NETWORK_HOSTNAME", "a_b"), e, "cannot be a host name", ""},
 
+		{manifest.Source{Name: "ip", Args: obj{"PV_NETWORK_POOL": "p"}}, e, "spelled like a key", ""},
+		{manifest.Source{Name: "app", Args: obj{"PV_NETWORK_POOL": "p"}, Network: &manifest.Network{Pool: "p"}}, e, "want one of them", ""},
+		{manifest.Source{Name: "app", Network: &manifest.Network{Mode: "bridge", Pool: "p"}}, e, `the mode is "bridge", want pool or host`, ""},
+		{manifest.Source{Name: "app", Network: &manifest.Network{Mode: "host", Pool: "p"}}, e, "mode host and a pool exclude each other", ""},
+		{manifest.Source{Name: "app", Network: &manifest.Network{Hostname: "h"}}, e, "no pool, so the device ignores it", ""},
+		{manifest.Source{Name: "app", Network: &manifest.Network{Pool: "p", IP: "10.0.0.0/8"}}, e, "want an IPv4 address", ""},
+		{manifest.Source{Name: "app", Network: &manifest.Network{Pool: "p"}, Args: obj{"PV_LXC_NETWORK_TYPE": "empty"}}, e, "exclude each other", ""},
+
 		// what the device reads of run.json
+		{args("PV_DRIVERS_MANUAL", []any{"optional"}), e, "spelled like a key", ""},
+		{args("PV_REMOUNT", obj{"default": []any{obj{`/a\.b`: "ro"}}}), e, "PV_REMOUNT: the path", ""},
+		{manifest.Source{Name: "app", Logs: []map[string]any{{}}}, e, "logs: an empty object", ""},
+		{manifest.Source{Name: "app", Logs: []map[string]any{{"file": []any{"/a"}}}}, e, "logs: file is a list", ""},
+		{manifest.Source{Name: "app", Logs: []map[string]any{{"file": "a\"b"}}}, e, "logs: file", ""},
 		{args("PV_SERVICES_REQUIRED", []any{"x"}), e, `element 1 is the string "x", want an object with a name`, `write {"name": "x"}`},
 		{args("PV_SERVICES_REQUIRED", []any{obj{"type": "unix"}}), e, "element 1 has no name", "refuses the whole revision"},
 		{args("PV_SERVICES_REQUIRED", []any{obj{"name": "x", "targt": "/y"}}), e, `"targt" is not a key of a service requirement`, "did you mean target?"},
@@ -236,6 +250,13 @@ func TestParse(t *testing.T) {
 		if _, err := manifest.ParseServices(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: got %v, want %q", text, err, want)
 		}
+	}
+	n, err := manifest.ParseNetwork(strings.NewReader(`{"pool":"p","ip":"10.0.0.1"}`))
+	if err != nil || n.Pool != "p" || n.IP != "10.0.0.1" {
+		t.Errorf("network: %v %v", n, err)
+	}
+	if _, err := manifest.ParseNetwork(strings.NewReader(`{"pool":"p","interfaces":[]}`)); err == nil || !strings.Contains(err.Error(), "interfaces") {
+		t.Errorf("a key that the device does not read: %v", err)
 	}
 	rules, err := manifest.ParseMdev(strings.NewReader(`{"rules":[".* 0:0 666"]}`))
 	if err != nil || len(rules) != 1 {

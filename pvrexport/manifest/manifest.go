@@ -66,6 +66,7 @@ type Source struct {
 	// DMEnabled names the volumes that are opened through dm-verity.
 	DMEnabled map[string]bool
 
+	Network  *Network  // takes the place of the arguments PV_NETWORK_*
 	Services []Service // what the container offers: services.json
 	Mdev     []string  // device rules: mdev.json
 
@@ -179,6 +180,7 @@ type renderer struct {
 	args    values
 	config  map[string]any
 	logs    []any
+	net     *Network
 	storage []volume
 }
 

@@ -201,6 +201,53 @@ func TestSrcArgsMeanTheSameToPvr(t *testing.T) {
 	same(t, "group", object(t, m.File(manifest.RunFile))["group"], "root")
 }
 
+func TestNetwork(t *testing.T) {
+	for _, c := range []struct {
+		n    manifest.Network
+		want map[string]any
+	}{
+		{manifest.Network{Pool: "p"}, map[string]any{"pool": "p", "hostname": "app"}},
+		{manifest.Network{Mode: "pool", Pool: "p", Hostname: "h", IP: "10.0.0.1", MAC: "02:00:00:00:00:01"},
+			map[string]any{"mode": "pool", "pool": "p", "hostname": "h", "ip": "10.0.0.1", "mac": "02:00:00:00:00:01"}},
+		{manifest.Network{Mode: "host"}, map[string]any{"mode": "host"}},
+	} {
+		m, found := render(t, manifest.Source{Name: "app", Network: &c.n})
+		if len(found) != 0 {
+			t.Error(found)
+		}
+		same(t, "network", object(t, m.File(manifest.RunFile))["network"], c.want)
+	}
+}
+
+// TestEmptyValuesCountAsNotGiven: as in the template, with the exception of the
+// parts of lxc.mount.auto.
+func TestEmptyValuesCountAsNotGiven(t *testing.T) {
+	want, _ := render(t, manifest.Source{Name: "app"})
+	empty := map[string]any{}
+	for _, a := range manifest.Arguments() {
+		switch a.Type {
+		case manifest.Object:
+			empty[a.Name] = map[string]any{}
+		case manifest.List, manifest.AnyValue, manifest.Services:
+			empty[a.Name] = []any{}
+		case manifest.Number:
+			empty[a.Name] = nil
+		default:
+			empty[a.Name] = ""
+		}
+	}
+	delete(empty, "PV_ROLES")
+	for _, part := range []string{"PROC", "SYS", "GROUP"} {
+		delete(empty, "LXC_MOUNT_AUTO_"+part)
+	}
+	m, _ := render(t, manifest.Source{Name: "app", Args: empty})
+	for _, file := range []string{manifest.ConfFile, manifest.RunFile} {
+		if !bytes.Equal(m.File(file), want.File(file)) {
+			t.Errorf("%s\n--- want\n%s--- got\n%s", file, want.File(file), m.File(file))
+		}
+	}
+}
+
 func TestBooleans(t *testing.T) {
 	for _, c := range []struct {
 		given any
@@ -258,5 +305,61 @@ func BenchmarkRender(b *testing.B) {
 	}
 	for b.Loop() {
 		render(b, manifest.Source{Name: "app", Args: args})
+	}
+}
+
+// TestEveryArgumentHasAnEffect keeps the table and the rendering together: a row
+// that nothing reads, or a name that is not in the table, shows here.
+func TestEveryArgumentHasAnEffect(t *testing.T) {
+	special := map[string]map[string]any{
+		"LXC_MOUNT_AUTO_GROUP":         {"LXC_MOUNT_AUTO_GROUP": "cgroup:ro"},
+		"LXC_MOUNT_AUTO_PROC":          {"LXC_MOUNT_AUTO_PROC": "proc:rw"},
+		"LXC_MOUNT_AUTO_SYS":           {"LXC_MOUNT_AUTO_SYS": "sys:ro"},
+		"PVR_LXC_CGROUP_DEVICES_WHITE": {"PVR_LXC_CGROUP_DEVICES_WHITE": []any{"c 1:3 r"}},
+		"PVR_LXC_CGROUP_V1":            {"PVR_LXC_CGROUP_V1": []any{"cpu.shares = 5"}},
+		"PV_AUTO_RECOVERY":             {"PV_AUTO_RECOVERY": obj{"policy": "always"}},
+		"PV_GROUP":                     {"PV_GROUP": "app"},
+		"PV_LXC_CAP_DROP":              {"PV_LXC_CAP_DROP": []any{"kill"}},
+		"PV_LXC_CAP_KEEP":              {"PV_LXC_CAP_KEEP": []any{"kill"}},
+		"PV_LXC_EXTRA_CONF":            {"PV_LXC_EXTRA_CONF": "lxc.a = 1"},
+		"PV_LXC_EXTRA_ENV":             {"PV_LXC_EXTRA_ENV": []any{"A=1"}},
+		"PV_LXC_NAMESPACE_KEEP":        {"PV_LXC_NAMESPACE_KEEP": "user"},
+		"PV_LXC_NETWORK_IPV4_ADDRESS":  {"PV_LXC_NETWORK_TYPE": "veth", "PV_LXC_NETWORK_IPV4_ADDRESS": "10.0.3.2/24"},
+		"PV_LXC_NETWORK_IPV4_GATEWAY":  {"PV_LXC_NETWORK_TYPE": "veth", "PV_LXC_NETWORK_IPV4_ADDRESS": "10.0.3.2/24", "PV_LXC_NETWORK_IPV4_GATEWAY": "dev"},
+		"PV_LXC_NETWORK_LINK":          {"PV_LXC_NETWORK_TYPE": "phys", "PV_LXC_NETWORK_LINK": "eth0"},
+		"PV_LXC_NETWORK_TYPE":          {"PV_LXC_NETWORK_TYPE": "empty"},
+		"PV_NETWORK_HOSTNAME":          {"PV_NETWORK_POOL": "p", "PV_NETWORK_HOSTNAME": "h"},
+		"PV_NETWORK_IP":                {"PV_NETWORK_POOL": "p", "PV_NETWORK_IP": "10.0.0.1"},
+		"PV_NETWORK_MAC":               {"PV_NETWORK_POOL": "p", "PV_NETWORK_MAC": "02:00:00:00:00:01"},
+		"PV_REMOUNT":                   {"PV_REMOUNT": obj{"default": []any{obj{"/x": "ro"}}}},
+		"PV_ROLES":                     {"PV_ROLES": []any{"nobody"}},
+		"PV_VOLUME_IMPORTS":            {"PV_VOLUME_IMPORTS": []any{"os:/x:/y"}},
+	}
+	byType := map[manifest.Type]any{
+		manifest.Bool: "yes", manifest.Number: "3", manifest.Text: "x", manifest.List: []any{"x"}, manifest.TextList: "x",
+		manifest.PairList: "a:b", manifest.Object: obj{"a": "b"}, manifest.Services: "x", manifest.AnyValue: 1,
+	}
+	for _, a := range manifest.Arguments() {
+		with := special[a.Name]
+		if with == nil {
+			with = map[string]any{a.Name: byType[a.Type]}
+		}
+		if a.Type == manifest.Choice && special[a.Name] == nil {
+			with[a.Name] = a.Values[0]
+		}
+		without := map[string]any{}
+		for name, v := range with {
+			if name != a.Name {
+				without[name] = v
+			}
+		}
+		if a.Name == "PV_LXC_NETWORK_LINK" { // the type phys cannot be without it
+			without = nil
+		}
+		before, _ := render(t, manifest.Source{Name: "app", Args: without})
+		after, _ := render(t, manifest.Source{Name: "app", Args: with})
+		if bytes.Equal(before.File(manifest.ConfFile), after.File(manifest.ConfFile)) && bytes.Equal(before.File(manifest.RunFile), after.File(manifest.RunFile)) {
+			t.Errorf("%s=%v changes nothing", a.Name, with[a.Name])
+		}
 	}
 }

@@ -22,6 +22,14 @@ func checkWords(c *checker, at string, v any) {
 	}
 }
 
+// checkDrivers also keeps off the keys of run.json's drivers object.
+func checkDrivers(c *checker, at string, v any) {
+	checkWords(c, at, v)
+	for _, s := range v.([]string) {
+		c.notKey(at, argName(at)+": the driver", s, "manual", "required", "optional")
+	}
+}
+
 func checkVolumeNames(c *checker, at string, v any) {
 	for _, s := range v.([]string) {
 		c.name(at, argName(at)+": the volume", s)
@@ -191,9 +199,6 @@ func checkPool(c *checker, at string, v any) {
 	}
 }
 
-// networkKeys are what the device looks up in run.json's network object.
-var networkKeys = []string{"mode", "pool", "hostname", "ip", "mac"}
-
 // roleNames are the roles that devices know.
 var roleNames = []string{"mgmt", "nobody"}
 
@@ -218,9 +223,11 @@ func checkRemount(c *checker, at string, v any) {
 		for _, e := range list {
 			entry, isObject := e.(map[string]any)
 			ok = ok && isObject && len(entry) == 1
-			for _, options := range entry {
-				_, isText := options.(string)
+			for where, options := range entry {
+				text, isText := options.(string)
 				ok = ok && isText
+				c.word(at, "PV_REMOUNT: the path", where)
+				c.word(at, "PV_REMOUNT: the options", text)
 			}
 		}
 		if !ok {

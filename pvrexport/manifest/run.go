@@ -45,11 +45,8 @@ func (r *renderer) runJSON() object {
 	if v, ok := r.args["PV_REMOUNT"]; ok {
 		o.add("remount", v)
 	}
-	if pool := r.args.text("PV_NETWORK_POOL"); pool != "" {
-		network := object{{"pool", pool}, {"hostname", r.args.textOr("PV_NETWORK_HOSTNAME", r.src.Name)}}
-		network.addText("ip", r.args.text("PV_NETWORK_IP"))
-		network.addText("mac", r.args.text("PV_NETWORK_MAC"))
-		o.add("network", network)
+	if r.net != nil {
+		o.add("network", r.net.object())
 	}
 	if v, ok := r.args["PV_AUTO_RECOVERY"].(map[string]any); ok {
 		o.add("auto_recovery", recoveryObject(v))

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -104,6 +105,9 @@ func (r *renderer) checkSource() {
 	for _, e := range r.src.Exports {
 		r.word("exports", "exports: the entry", e)
 	}
+	for i, l := range r.logs {
+		r.checkLog(fmt.Sprintf("logs.%d", i), l.(map[string]any))
+	}
 	d := r.src.Docker
 	for _, s := range []string{r.src.BuildOrigin, d.Name, d.Tag, d.Digest, d.Source, d.Platform, d.FormatOptions, d.OvlDigest} {
 		if control(s) {
@@ -113,6 +117,22 @@ func (r *renderer) checkSource() {
 	for _, volume := range sortedKeys(r.src.DMEnabled) {
 		if !nameRule.MatchString(volume) {
 			r.bad("dm_enabled", "the volume %q cannot be used in paths: %s", shorten(volume), nameWords)
+		}
+	}
+}
+
+// checkLog checks one logger: a flat object (parser_system1.c, do_action_for_one_log).
+func (r *renderer) checkLog(at string, log map[string]any) {
+	if len(log) == 0 {
+		r.bad(at, "logs: an empty object, which a device refuses with the whole revision")
+	}
+	for _, key := range sortedKeys(log) {
+		r.word(at, "logs: the key", key)
+		switch v := log[key].(type) {
+		case string:
+			r.word(at, "logs: "+key, v)
+		case []any, map[string]any:
+			r.bad(at, "logs: %s is %s, want a text, a number or a boolean", shorten(key), describe(v))
 		}
 	}
 }
@@ -143,37 +163,4 @@ func (r *renderer) checkTogether() {
 		r.conflict("args.PV_LXC_CAP_KEEP", "PV_LXC_CAP_KEEP and PV_LXC_CAP_DROP exclude each other: lxc refuses both together")
 	}
 	r.checkNetwork()
-}
-
-func (r *renderer) checkNetwork() {
-	kind, pool := r.args.text("PV_LXC_NETWORK_TYPE"), r.args.has("PV_NETWORK_POOL")
-	extra := false
-	for line := range strings.SplitSeq(r.args.text("PV_LXC_EXTRA_CONF"), "\n") {
-		extra = extra || strings.HasPrefix(strings.TrimLeft(line, " \t"), "lxc.net.")
-	}
-	switch {
-	case pool && kind != "" && kind != "host":
-		r.conflict("args.PV_NETWORK_POOL", "PV_NETWORK_POOL and PV_LXC_NETWORK_TYPE=%s exclude each other: a device refuses a pool beside lxc.net.*", kind)
-	case pool && extra:
-		r.conflict("args.PV_NETWORK_POOL", "PV_NETWORK_POOL and lxc.net.* in PV_LXC_EXTRA_CONF exclude each other: a device refuses both together")
-	case pool && kind == "host":
-		r.report(ruleConflict, diag.Warning, "args.PV_LXC_NETWORK_TYPE", "PV_LXC_NETWORK_TYPE=host has no effect beside PV_NETWORK_POOL", "")
-	}
-	only := func(arg, want string, ok bool) {
-		if r.args.has(arg) && !ok {
-			r.report(ruleConflict, diag.Warning, "args."+arg, arg+" has no effect without "+want, "")
-		}
-	}
-	only("PV_NETWORK_HOSTNAME", "PV_NETWORK_POOL", pool)
-	only("PV_NETWORK_IP", "PV_NETWORK_POOL", pool)
-	only("PV_NETWORK_MAC", "PV_NETWORK_POOL", pool)
-	only("PV_LXC_NETWORK_LINK", "PV_LXC_NETWORK_TYPE=phys", kind == "phys")
-	only("PV_LXC_NETWORK_IPV4_ADDRESS", "PV_LXC_NETWORK_TYPE=veth", kind == "veth")
-	only("PV_LXC_NETWORK_IPV4_GATEWAY", "PV_LXC_NETWORK_IPV4_ADDRESS", r.args.has("PV_LXC_NETWORK_IPV4_ADDRESS"))
-	if kind == "phys" && !r.args.has("PV_LXC_NETWORK_LINK") {
-		r.bad("args.PV_LXC_NETWORK_TYPE", "PV_LXC_NETWORK_TYPE=phys needs PV_LXC_NETWORK_LINK, the interface to move")
-	}
-	if kind != "" && kind != "host" && slices.Contains(strings.Fields(r.args.text("PV_LXC_NAMESPACE_KEEP")), "net") {
-		r.conflict("args.PV_LXC_NAMESPACE_KEEP", "PV_LXC_NAMESPACE_KEEP keeps net, which PV_LXC_NETWORK_TYPE=%s takes away", kind)
-	}
 }

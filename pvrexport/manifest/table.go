@@ -7,17 +7,17 @@ var table = []argument{
 		Name: "LXC_MOUNT_AUTO_GROUP", Type: Text, Default: "`cgroup`",
 		Effect: "third part of `lxc.mount.auto`",
 		Doc:    "how the cgroup file systems are mounted; an empty text leaves them out",
-	}, check: checkMountAuto},
+	}, check: checkMountAuto, emptyCounts: true},
 	{Argument: Argument{
 		Name: "LXC_MOUNT_AUTO_PROC", Type: Text, Default: "`proc`",
 		Effect: "first part of `lxc.mount.auto`",
 		Doc:    "how /proc is mounted; an empty text leaves it out",
-	}, check: checkMountAuto},
+	}, check: checkMountAuto, emptyCounts: true},
 	{Argument: Argument{
 		Name: "LXC_MOUNT_AUTO_SYS", Type: Text, Default: "`sys:rw`",
 		Effect: "second part of `lxc.mount.auto`",
 		Doc:    "how /sys is mounted; an empty text leaves it out",
-	}, check: checkMountAuto},
+	}, check: checkMountAuto, emptyCounts: true},
 	{Argument: Argument{
 		Name: "LXC_PTY_MAX", Type: Number, Default: "`1024`",
 		Effect: "`lxc.pty.max`", Doc: "how many pseudo terminals the container may open",
@@ -62,15 +62,15 @@ var table = []argument{
 	{Argument: Argument{
 		Name: "PV_DRIVERS_MANUAL", Type: List, Default: "none",
 		Effect: "run.json `drivers.manual`", Doc: "drivers that the container loads by itself through the control socket",
-	}, check: checkWords},
+	}, check: checkDrivers},
 	{Argument: Argument{
 		Name: "PV_DRIVERS_OPTIONAL", Type: List, Default: "none",
 		Effect: "run.json `drivers.optional`", Doc: "drivers that are loaded before the start if the device has them",
-	}, check: checkWords},
+	}, check: checkDrivers},
 	{Argument: Argument{
 		Name: "PV_DRIVERS_REQUIRED", Type: List, Default: "none",
 		Effect: "run.json `drivers.required`", Doc: "drivers without which the container does not start",
-	}, check: checkWords},
+	}, check: checkDrivers},
 	{Argument: Argument{
 		Name: "PV_EXTRA_VOLUMES", Type: TextList,
 		Effect: "run.json `volumes`", Doc: "more images of the container to be mounted below /volumes",
@@ -165,7 +165,7 @@ var table = []argument{
 	{Argument: Argument{
 		Name: "PV_ROLES", Type: List, Values: roleNames, Default: "mgmt",
 		Effect: "run.json `roles`", Doc: "mgmt: may use the whole control socket; nobody: may not",
-	}, check: checkRoles},
+	}, check: checkRoles, emptyCounts: true},
 	{Argument: Argument{
 		Name: "PV_RUNLEVEL", Type: Choice, Values: []string{"data", "root", "platform", "app"},
 		Effect: "run.json `runlevel`; data leaves out lxc.container.conf", Doc: "the older word for the group",

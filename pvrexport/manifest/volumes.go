@@ -117,7 +117,7 @@ func (r *renderer) beside(earlier []volume, v volume) {
 			r.conflict(v.at, "persistence: %q and %q would both be the volume %s", e.path, v.path, v.name)
 		case e.path == v.path:
 			r.conflict(v.at, "persistence: %q is both a folder of its own and an overlay", v.path)
-		case strings.HasPrefix(path.Clean(e.path)+"/", path.Clean(v.path)+"/"):
+		case v.overlay && strings.HasPrefix(path.Clean(e.path)+"/", path.Clean(v.path)+"/"):
 			r.warn(v.at, "persistence: the overlay on %q is mounted after %q and hides it", v.path, e.path)
 		}
 	}
