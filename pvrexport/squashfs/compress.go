@@ -7,8 +7,9 @@ import (
 
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
-	"github.com/pierrec/lz4/v4"
+	fastlz4 "github.com/pierrec/lz4/v4"
 
+	"github.com/pvkit/pvkit/pvrexport/squashfs/lz4"
 	"github.com/pvkit/pvkit/pvrexport/squashfs/xz"
 )
 
@@ -32,7 +33,7 @@ func newEncoder(o Options) (encoder, error) {
 		return newXZEncoder(o), nil
 	case LZ4:
 		if o.HC {
-			return &lz4HCEncoder{lz4.CompressorHC{Level: lz4.Level9}}, nil
+			return &lz4HCEncoder{lz4.NewEncoder(max(o.BlockSize, metadataSize))}, nil
 		}
 		return &lz4Encoder{}, nil
 	}
@@ -107,27 +108,24 @@ func (e *zstdEncoder) compress(dst, src []byte) ([]byte, error) {
 	return e.w.EncodeAll(src, dst[:0]), nil
 }
 
-type lz4Encoder struct{ c lz4.Compressor }
+type lz4Encoder struct{ c fastlz4.Compressor }
 
 func (e *lz4Encoder) compress(dst, src []byte) ([]byte, error) {
 	dst = dst[:cap(dst)]
 	n, err := e.c.CompressBlock(src, dst)
-	return lz4Result(dst, n, err)
-}
-
-type lz4HCEncoder struct{ c lz4.CompressorHC }
-
-func (e *lz4HCEncoder) compress(dst, src []byte) ([]byte, error) {
-	dst = dst[:cap(dst)]
-	n, err := e.c.CompressBlock(src, dst)
-	return lz4Result(dst, n, err)
-}
-
-func lz4Result(dst []byte, n int, err error) ([]byte, error) {
 	if err != nil || n == 0 { // 0: did not become shorter
 		return nil, nil //nolint:nilerr // the only error is that dst is too short
 	}
 	return dst[:n], nil
+}
+
+type lz4HCEncoder struct{ e *lz4.Encoder }
+
+func (e *lz4HCEncoder) compress(dst, src []byte) ([]byte, error) {
+	if out, ok := e.e.Encode(dst[:0], src); ok {
+		return out, nil
+	}
+	return nil, nil
 }
 
 type xzEncoder struct{ e *xz.Encoder }
