@@ -31,7 +31,7 @@ var table = []rule{
 	{"pvrexport/rootfs/rootfstest", []string{"pvrexport/rootfs"}, nil},
 	{"pvrexport/squashfs", []string{"pvrexport/rootfs", "pvrexport/squashfs/*"}, []string{"github.com/klauspost/compress", "github.com/ulikunitz/xz", "github.com/pierrec/lz4/v4"}},
 	{"pvrexport/squashfs/*", nil, nil},
-	{"pvrexport/manifest", []string{"pvrexport", "internal/diag"}, nil},
+	{"pvrexport/manifest", []string{"internal/diag"}, nil},
 	{"pvrexport/pvs", []string{"pvrexport"}, nil},
 	{"pvrexport/bench", nil, nil},
 	{"pvrexport/container", []string{"pvrexport", "pvrexport/*", "internal/diag", "internal/atomicfile"}, []string{"gopkg.in/yaml.v3"}},

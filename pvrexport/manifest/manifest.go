@@ -143,31 +143,26 @@ func Render(s Source) (*Manifest, []diag.Diagnostic, error) {
 	r.storage = r.volumes()
 
 	m := &Manifest{files: map[string][]byte{}}
-	put := func(name string, data []byte, e error) {
-		if data != nil {
-			m.files[name] = data
-		}
-		if err == nil {
-			err = e
-		}
-	}
 	if !r.mountedOnly() {
 		m.files[ConfFile] = r.lxcConf()
 	}
-	putJSON := func(name string, o object) {
-		if o != nil {
-			data, e := o.pretty()
-			put(name, data, e)
+	for _, f := range []struct {
+		name    string
+		content object // nil: no such file
+	}{
+		{RunFile, r.runJSON()},
+		{SrcFile, r.srcJSON(args)},
+		{ServicesFile, r.servicesJSON()},
+		{MdevFile, r.mdevJSON()},
+	} {
+		if f.content == nil {
+			continue
+		}
+		if m.files[f.name], err = f.content.pretty(); err != nil {
+			return nil, c.found, fmt.Errorf("render %s of container %q: %w", f.name, s.Name, err)
 		}
 	}
-	putJSON(RunFile, r.runJSON())
-	putJSON(SrcFile, r.srcJSON(args))
-	putJSON(ServicesFile, r.servicesJSON())
-	putJSON(MdevFile, r.mdevJSON())
-	switch worst, found := diag.Worst(c.found); {
-	case err != nil:
-		return nil, c.found, fmt.Errorf("render container %q: %w", s.Name, err)
-	case found && worst == diag.Error:
+	if worst, found := diag.Worst(c.found); found && worst == diag.Error {
 		return nil, c.found, nil
 	}
 	return m, c.found, nil

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -90,12 +92,14 @@ func plainMap(at string, v reflect.Value, depth int) (any, error) {
 		return nil, fmt.Errorf("%s: the keys of an object must be text, not %s", at, v.Type().Key())
 	}
 	m := make(map[string]any, v.Len())
-	for it := v.MapRange(); it.Next(); {
-		key := it.Key().String()
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	for _, k := range keys {
+		key := k.String()
 		if !utf8.ValidString(key) {
 			return nil, fmt.Errorf("%s: the key %q is not valid UTF-8", at, key)
 		}
-		x, err := plain(at+"."+key, it.Value(), depth+1)
+		x, err := plain(at+"."+key, v.MapIndex(k), depth+1)
 		if err != nil {
 			return nil, err
 		}

@@ -11,17 +11,9 @@ import (
 	"github.com/pvkit/pvkit/internal/diag"
 )
 
-// runKeys are the keys that the device looks for in run.json (parser_system1.c,
-// parse_platform) and the ones that only programs beside it read. The device
-// compares only the beginning of a key, so nothing else may be written that
-// starts with one of these.
-var runKeys = []string{
-	"#spec", "name", "config", "conditions", "drivers", "group", "runlevel", "restart_policy", "status_goal",
-	"automodfw", "remount", "network", "auto_recovery", "services", "storage", "exports", "logs", "type", "roles",
-	"root-volume", "volumes", "share", "dev-log",
-}
-
-// runJSON renders run.json, keys in the order of pvr's template.
+// runJSON renders run.json, keys in the order of pvr's template. The device
+// looks for its keys by their beginning (parser_system1.c, do_lookup_json_key),
+// so no key may be written here that starts with another one it knows.
 func (r *renderer) runJSON() object {
 	o := object{{"#spec", "service-manifest-run@1"}, {"name", r.src.Name}}
 	if !r.mountedOnly() {
