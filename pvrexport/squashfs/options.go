@@ -82,6 +82,13 @@ func (e *OptionError) Error() string {
 	return fmt.Sprintf("squashfs option %s: %s", e.Option, e.Reason)
 }
 
+// Validate reports the first option that Write would refuse, as an
+// *OptionError.
+func (o Options) Validate() error {
+	_, err := o.normal()
+	return err
+}
+
 // normal checks the options and fills in the defaults.
 func (o Options) normal() (Options, error) {
 	if o.Compression == 0 {
