@@ -52,6 +52,8 @@ func commands(env Env) []*cobra.Command {
 		unpackCommand(env),
 		diffCommand(env),
 		versionCommand(env),
+		buildCommand(env),
+		addCommand(env),
 	}
 }
 

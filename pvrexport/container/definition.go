@@ -1,13 +1,18 @@
 package container
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/pvkit/pvkit/internal/diag"
+	"github.com/pvkit/pvkit/pvrexport/manifest"
 )
 
 // Definition is a container.yaml: what is in a container and how a device
@@ -40,10 +45,15 @@ type Definition struct {
 	Logs          []map[string]any
 	Exports       []string
 	Args          map[string]any // template arguments, as they are
+	Base          string         // container whose image lies below this one's, from outside a container.yaml
 	OCI           map[string]any // more of an image configuration's "config", from outside a container.yaml
-	Config        []Layer        // files below _config/<name>/
-	BuildOrigin   string         // pv_build_origin of src.json, from outside a container.yaml
-	JSON          string         // how the overlay's .json files are kept
+	// NetworkDocument is a network.json, in place of Network, from outside a
+	// container.yaml.
+	NetworkDocument *manifest.Network
+
+	Config      []Layer // files below _config/<name>/
+	BuildOrigin string  // pv_build_origin of src.json, from outside a container.yaml
+	JSON        string  // how the overlay's .json files are kept
 
 	set map[string]diag.Position // where keys and arguments stand
 }
@@ -100,13 +110,25 @@ type Image struct {
 	Level       int64
 	Exclude     []string
 	Rules       []PathRule
+
+	// Refinements that only Go code sets; see squashfs.Options.
+	NoFragments, TailPacking, NoDuplicates, NoExport, NoXattrs bool
+}
+
+// SetPosition says where a key or an argument ("args.PV_GROUP") of a
+// definition that no container.yaml holds was given, for findings about it.
+func (def *Definition) SetPosition(key string, pos diag.Position) {
+	if def.set == nil {
+		def.set = map[string]diag.Position{}
+	}
+	def.set[key] = pos
 }
 
 // Parse reads a definition. name is the file's name for messages, dir the
 // directory that its relative paths start from. The definition is nil if any
 // finding is an error.
 func Parse(name, dir string, src []byte) (*Definition, []diag.Diagnostic) {
-	def := &Definition{Dir: dir, set: map[string]diag.Position{}}
+	def := newDefinition(dir)
 	d := &decoder{file: name}
 	d.parse(src, root(def))
 	found := d.diags
@@ -118,6 +140,10 @@ func Parse(name, dir string, src []byte) (*Definition, []diag.Diagnostic) {
 		return nil, found
 	}
 	return def, found
+}
+
+func newDefinition(dir string) *Definition {
+	return &Definition{Dir: dir, set: map[string]diag.Position{}}
 }
 
 // argsTarget notes where each argument stands.
@@ -358,4 +384,26 @@ func envTarget(p *[]string) target {
 		},
 	}
 	return choice(yaml.SequenceNode, asList, asMap)
+}
+
+// DefinitionFile is the name of a definition's file in its directory.
+const DefinitionFile = "container.yaml"
+
+// Load reads a definition from a file, or from DefinitionFile if it is a
+// directory. Its relative paths start from where the file is. The error means
+// that the file cannot be read; what is wrong in it is a finding.
+func Load(file string) (*Definition, []diag.Diagnostic, error) {
+	if st, err := os.Stat(file); err == nil && st.IsDir() {
+		file = filepath.Join(file, DefinitionFile)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	src, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	def, found := Parse(file, filepath.Dir(file), src)
+	return def, found, nil
 }

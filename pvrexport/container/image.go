@@ -9,6 +9,9 @@ import (
 	"github.com/pvkit/pvkit/pvrexport/squashfs"
 )
 
+// Compressions lists the codecs by the names that Image.Compression takes.
+func Compressions() []string { return codecNames() }
+
 func presetNames() []string {
 	var out []string
 	for _, p := range squashfs.Presets() {
@@ -60,9 +63,23 @@ func (i Image) Over(o Image) Image {
 	if o.Level != 0 {
 		i.Level = o.Level
 	}
+	i.NoFragments = i.NoFragments || o.NoFragments
+	i.TailPacking = i.TailPacking || o.TailPacking
+	i.NoDuplicates = i.NoDuplicates || o.NoDuplicates
+	i.NoExport = i.NoExport || o.NoExport
+	i.NoXattrs = i.NoXattrs || o.NoXattrs
 	i.Exclude = slices.Concat(i.Exclude, o.Exclude)
 	i.Rules = slices.Concat(i.Rules, o.Rules)
 	return i
+}
+
+// Validate reports settings that cannot be, alone or together.
+func (i Image) Validate() error {
+	o, err := i.options()
+	if err != nil {
+		return err
+	}
+	return o.Validate()
 }
 
 // options turns the settings into those of the image writer.
@@ -88,5 +105,7 @@ func (i Image) options() (squashfs.Options, error) {
 	if i.Level != 0 {
 		o.Level = int(i.Level)
 	}
+	o.NoFragments, o.TailPacking, o.NoDuplicates = i.NoFragments, i.TailPacking, i.NoDuplicates
+	o.NoExport, o.NoXattrs = i.NoExport, i.NoXattrs
 	return o, nil
 }

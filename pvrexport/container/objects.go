@@ -103,6 +103,9 @@ func readAll(c rootfs.Content) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
+// RuleSkipped marks findings about what a layer holds and an image cannot.
+const RuleSkipped = "container-skipped"
+
 // notes says what was left out, in order.
 func (l skipLog) notes(def *Definition) []diag.Diagnostic {
 	var out []diag.Diagnostic
@@ -110,7 +113,7 @@ func (l skipLog) notes(def *Definition) []diag.Diagnostic {
 		names := l[what]
 		slices.Sort(names)
 		out = append(out, diag.Diagnostic{
-			Pos: def.at("rootfs"), Severity: diag.Warning, Rule: "container-skipped",
+			Pos: def.at("rootfs"), Severity: diag.Warning, Rule: RuleSkipped,
 			Message: fmt.Sprintf("%s of %d files (first %s) is left out: an image cannot hold it", what, len(names), names[0]),
 		})
 	}

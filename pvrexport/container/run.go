@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"math/bits"
 	"slices"
 	"strings"
 
@@ -96,7 +95,7 @@ func requirements(l []Requirement) any {
 // Source is what the definition says about running, for the template.
 func (def *Definition) Source(rootfsDigest string) manifest.Source {
 	s := manifest.Source{
-		Name: def.Name, Group: def.Group, RootfsDigest: rootfsDigest, BuildOrigin: def.BuildOrigin,
+		Name: def.Name, Group: def.Group, RootfsDigest: rootfsDigest, BuildOrigin: def.BuildOrigin, Base: def.Base, Network: def.NetworkDocument,
 		Args: maps.Clone(def.Args), Config: maps.Clone(def.OCI), Exports: def.Exports, Logs: def.Logs, Mdev: def.Mdev,
 		Persistence: map[string]string{}, Where: def.where,
 	}
@@ -231,8 +230,8 @@ func (def *Definition) checkBuild(bad complain) {
 		checkRules(l.Rules, bad)
 	}
 	checkRules(def.Squashfs.Rules, bad)
-	if b := def.Squashfs.BlockSize; b != 0 && (b < 4<<10 || b > 1<<20 || bits.OnesCount64(uint64(b)) != 1) {
-		bad(cmp.Or(def.Squashfs.Pos, def.Pos), "", "block_size %d is not a power of two from 4K to 1M", b)
+	if err := def.Squashfs.Validate(); err != nil {
+		bad(cmp.Or(def.Squashfs.Pos, def.Pos), "", "%v", err)
 	}
 }
 

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/pvkit/pvkit/pvrexport/container"
+)
+
+// lineWidth is how long a line of progress gets at most.
+const lineWidth = 80
+
+// progress shows what a batch of builds is doing: on a terminal a line for each
+// running build that changes in place, elsewhere a line when a build is done.
+type progress struct {
+	w     io.Writer
+	live  bool
+	quiet bool
+	width int
+
+	mu    sync.Mutex // guards all below
+	jobs  []jobState
+	drawn int       // live lines that are on the screen
+	last  time.Time // when they were drawn
+}
+
+type jobState struct {
+	label       string
+	stage       container.Stage
+	done, total int64
+	start       time.Time
+	took        time.Duration
+	running     bool
+}
+
+func newProgress(env Env, jobs []container.Job, quiet bool) *progress {
+	p := &progress{w: env.Stderr, quiet: quiet, width: lineWidth}
+	if f, ok := env.Stderr.(*os.File); ok && !quiet && env.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd())) {
+		p.live = true
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			p.width = min(w-1, lineWidth)
+		}
+	}
+	for _, j := range jobs {
+		label := shorten(j.Def.Name, 30)
+		if j.Arch != "" {
+			label += " " + string(j.Arch)
+		}
+		p.jobs = append(p.jobs, jobState{label: label})
+	}
+	return p
+}
+
+// Progress notes how far a job is and draws ten times a second at most.
+func (p *progress) Progress(job int, s container.Stage, done, total int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := &p.jobs[job]
+	if !j.running {
+		j.running, j.start = true, time.Now()
+	}
+	news := j.stage != s
+	j.stage, j.done, j.total = s, done, total
+	if p.live && (news || time.Since(p.last) > 100*time.Millisecond) {
+		p.draw("")
+	}
+}
+
+// Done prints the line that stays.
+func (p *progress) Done(job int, r *container.Result, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := &p.jobs[job]
+	if j.running {
+		j.took = time.Since(j.start)
+	}
+	j.running = false
+	switch {
+	case err != nil:
+		p.draw(fmt.Sprintf("pvkit: %v\n", err))
+	case p.quiet:
+	default:
+		p.draw(shorten(fmt.Sprintf("built %s: %s in %s", j.label, sizeText(r.Size), seconds(j.took)), p.width) + "\n")
+	}
+}
+
+// finish takes the live lines away.
+func (p *progress) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.jobs {
+		p.jobs[i].running = false
+	}
+	p.draw("")
+}
+
+func (p *progress) took(job int) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return seconds(p.jobs[job].took)
+}
+
+// draw puts text above the live lines and draws those again. Nobody can do
+// anything about a terminal that is gone, so errors of writing are dropped.
+func (p *progress) draw(text string) {
+	var b strings.Builder
+	if p.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", p.drawn)
+	}
+	b.WriteString(text)
+	p.drawn = 0
+	if p.live {
+		for _, j := range p.jobs {
+			if j.running {
+				b.WriteString(shorten(j.line(), p.width) + "\n")
+				p.drawn++
+			}
+		}
+	}
+	p.last = time.Now()
+	_, _ = io.WriteString(p.w, b.String())
+}
+
+func (j jobState) line() string {
+	s := fmt.Sprintf("%s: %s", j.label, j.stage)
+	if j.total > 0 {
+		s += fmt.Sprintf(" %3d %% of %s", j.done*100/j.total, sizeText(j.total))
+	}
+	return s + " " + seconds(time.Since(j.start))
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
