@@ -19,6 +19,23 @@ unless the table says otherwise.
 `
 
 const documentTail = `
+## Names and paths
+
+A container's name, and that of a volume or disk, has letters, digits, ".", "_",
+"+" and "-", starts with a letter or digit, and is at most 64 long: it becomes
+part of paths, of colon-separated overlay lists, and the container's host name.
+"bsp" is taken. Paths in mounts hold no blanks, quotes, backslashes or "..".
+
+Persistent folders: the key is ` + "`/path`" + ` (the folder replaces the image's),
+` + "`ovl:/path`" + ` (an overlay over the image's folder) or ` + "`lxc-overlay`" + ` (everything else
+that the container writes); the value is ` + "`permanent`, `revision` or `boot`" + `, with
+` + "`@disk`" + ` behind it for a disk of device.json.
+
+Values in run.json and services.json hold no quotes, backslashes or control
+characters, since the device does not undo JSON's escapes; and none may be
+spelled like a key that the device looks for beside it (a service called
+"target", a pool called "ip").
+
 ## Where this differs from pvr
 
 The same arguments give the same lxc.container.conf, byte for byte, and the same
@@ -30,6 +47,8 @@ run.json as pvr's template ` + "`builtin-lxc-docker`" + `, except here:
 | other text for a boolean | true | error |
 | text where a list is expected | error without a place, or invalid for the device | error that says what is right |
 | two or more volumes | run.json is not JSON | a list |
+| dm-verity | only ever for the root image, even if another image is named | for just the images named |
+| one image named twice in volumes | mounted twice | once |
 | quotes, line breaks and other special characters | written as they are: broken JSON, or lines of their own in lxc.container.conf | escaped, or an error where the device could not read them |
 | Cmd with several words | no blank between them | a blank; lxc reads the same words |
 | words with quotes; a command that starts and ends with a quote | lxc reads other words | quoted so that lxc reads just these words, or an error |

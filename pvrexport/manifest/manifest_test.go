@@ -248,6 +248,16 @@ func TestEmptyValuesCountAsNotGiven(t *testing.T) {
 	}
 }
 
+func TestImages(t *testing.T) {
+	m, _ := render(t, manifest.Source{
+		Name: "app", Docker: manifest.Docker{OvlDigest: "sha256:x"}, DMEnabled: map[string]bool{"root.ovl.squashfs": true, "a.squashfs": true},
+		Args: map[string]any{"PV_EXTRA_VOLUMES": "a.squashfs,b.squashfs", "PV_VOLUME_MOUNTS": "b.squashfs:opt/b"},
+	})
+	run := object(t, m.File(manifest.RunFile))
+	same(t, "volumes", run["volumes"], []any{"dm:a.squashfs", "b.squashfs", "dm:root.ovl.squashfs"})
+	same(t, "root-volume", run["root-volume"], "root.squashfs")
+}
+
 func TestBooleans(t *testing.T) {
 	for _, c := range []struct {
 		given any
