@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 )
 
@@ -51,8 +52,7 @@ func (s *State) signature(key string) (*signature, error) {
 	return &sig, nil
 }
 
-// covers reports whether one of the include patterns takes in the key. Only
-// "dir/**" and exact keys are understood alike by pvr and the device.
+// covers reports whether one of the include patterns takes in the key.
 func (s *signature) covers(key string) bool {
 	if s.header.PVS == nil || s.header.PVS.Include == nil {
 		return false
@@ -62,7 +62,7 @@ func (s *signature) covers(key string) bool {
 			if strings.HasPrefix(key, prefix) {
 				return true
 			}
-		} else if pattern == key {
+		} else if ok, _ := path.Match(pattern, key); ok || pattern == key {
 			return true
 		}
 	}
