@@ -58,6 +58,9 @@ func extract(ctx context.Context, t *Tree, dest string) (_ []Skip, err error) {
 	if err := x.directory(root, ".", t.root); err != nil {
 		return nil, err
 	}
+	if err := x.directories(root, ".", t.root); err != nil {
+		return nil, err
+	}
 	d, err := os.Open(tmp)
 	if err != nil {
 		return nil, err
@@ -117,8 +120,38 @@ func (x *extraction) directory(root *os.Root, name string, n *Node) error {
 		if !made {
 			continue
 		}
+		if child.Kind == Dir {
+			continue
+		}
+		x.names[child] = full
+		if err := x.finish(d, base, full, child); err != nil {
+			return fmt.Errorf("%s: %w", printable(full), err)
+		}
+	}
+	return nil
+}
+
+// directories finishes the directories below n, the deepest first. It comes
+// last: hard links go through directories that may not be searched later, and
+// every entry changes its directory's time.
+func (x *extraction) directories(root *os.Root, name string, n *Node) error {
+	d, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for base, child := range n.Entries() {
 		if child.Kind != Dir {
-			x.names[child] = full
+			continue
+		}
+		full := path.Join(name, base)
+		sub, err := root.OpenRoot(base)
+		if err != nil {
+			return fmt.Errorf("%s: %w", printable(full), err)
+		}
+		err = x.directories(sub, full, child)
+		if err = errors.Join(err, sub.Close()); err != nil {
+			return err
 		}
 		if err := x.finish(d, base, full, child); err != nil {
 			return fmt.Errorf("%s: %w", printable(full), err)

@@ -53,11 +53,14 @@ func TestExtractWithoutRoot(t *testing.T) {
 		"bin/su":   {Kind: rootfs.File, Mode: 0o4755, UID: 12345, Content: rootfs.Bytes("x")},
 		"dev/null": {Kind: rootfs.CharDevice, Mode: 0o666, Major: 1, Minor: 3},
 		"sealed/f": {Kind: rootfs.File, Mode: 0o400},
-		"sealed":   {Kind: rootfs.Dir, Mode: 0o500},
+		"sealed":   {Kind: rootfs.Dir, Mode: 0},
 	} {
 		if err := tree.Put(name, n); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := tree.Put("z/linked", tree.Lookup("sealed/f")); err != nil {
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	dest := filepath.Join(dir, "out")
@@ -79,6 +82,9 @@ func TestExtractWithoutRoot(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(dest, "z/linked")); err != nil {
+		t.Error(err)
 	}
 	st, err := os.Stat(filepath.Join(dest, "bin/su"))
 	if err != nil || st.Mode() != 0o755 {
@@ -181,5 +187,34 @@ func TestExtractStaysInside(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(victim); err != nil || len(entries) != 0 {
 		t.Errorf("victim holds %v, %v", entries, err)
+	}
+}
+
+// TestFullDisk: what does not fit is an error and leaves nothing.
+func TestFullDisk(t *testing.T) {
+	testreq.Root(t)
+	mnt := t.TempDir()
+	err := syscall.Mount("tmpfs", mnt, "tmpfs", 0, "size=1m")
+	testreq.Feature(t, "mount", err == nil, "mount tmpfs failed")
+	t.Cleanup(func() {
+		if err := syscall.Unmount(mnt, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	tree := rootfs.New()
+	if err := tree.Put("a/b/noise", &rootfs.Node{Kind: rootfs.File, Content: &rootfstest.Data{Length: 4 << 20}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rootfs.Extract(t.Context(), tree, filepath.Join(mnt, "out")); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "a/b/noise") {
+		t.Errorf("extract: %v", err)
+	}
+	noise := read(t, tree.Lookup("a/b/noise"))
+	_, err = rootfs.FromTar(t.Context(), pipe{strings.NewReader(string(pack(t, file("noise", noise))))}, rootfs.TarOptions{TempDir: mnt})
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), `entry 1 "noise"`) || !strings.Contains(err.Error(), "temporary file") {
+		t.Errorf("spool: %v", err)
+	}
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(mnt, &st); err != nil || st.Bfree != st.Blocks {
+		t.Errorf("%d of %d blocks are free, %v", st.Bfree, st.Blocks, err)
 	}
 }

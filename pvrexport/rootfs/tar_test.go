@@ -281,8 +281,8 @@ func paxNUL(t *testing.T) []byte {
 	return bytes.Replace(data, []byte("comment.x=path=a_b"), []byte("path=long\x00/../etc/x"), 1)[:len(data)]
 }
 
-// xzHuge is an xz file whose block header asks for 4 GiB.
-func xzHuge(t *testing.T, data []byte) []byte {
+func packXZ(t testing.TB, data []byte) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	w, err := xz.NewWriter(&b)
 	if err != nil {
@@ -294,7 +294,37 @@ func xzHuge(t *testing.T, data []byte) []byte {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	out := b.Bytes()
+	return b.Bytes()
+}
+
+// TestSecondStreams: packers that work in parallel, and cat, put streams one
+// after the other. The limit on xz dictionaries holds in each.
+func TestSecondStreams(t *testing.T) {
+	data := pack(t, file("a", strings.Repeat("x", 3000)), file("b", "y"))
+	first, second := data[:1000], data[1000:]
+	for name, packed := range map[string][]byte{
+		"gzip":           append(gz(first), gz(second)...),
+		"xz":             append(packXZ(t, first), packXZ(t, second)...),
+		"xz and padding": append(append(packXZ(t, first), 0, 0, 0, 0), packXZ(t, second)...),
+	} {
+		got, err := both(t, packed, rootfs.TarOptions{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if l := listing(got.Tree); l != ". a b" || len(read(t, got.Lookup("a"))) != 3000 {
+			t.Errorf("%s: %s", name, l)
+		}
+	}
+	_, err := both(t, append(packXZ(t, first), xzHuge(t, second)...), rootfs.TarOptions{})
+	if le, ok := errors.AsType[*rootfs.LimitError](err); !ok || le.What != "xz dictionary" {
+		t.Errorf("huge dictionary in the second stream: %v", err)
+	}
+}
+
+// xzHuge is an xz file whose block header asks for 4 GiB.
+func xzHuge(t *testing.T, data []byte) []byte {
+	out := packXZ(t, data)
 	i := bytes.Index(out[12:], []byte{0x21, 0x01})
 	out[12+i+2] = 40
 	return out
@@ -424,6 +454,7 @@ func FuzzFromTar(f *testing.F) {
 	f.Add(plain)
 	f.Add(pack(f, x))
 	f.Add(gz(plain))
+	f.Add(packXZ(f, plain))
 	f.Add([]byte("\xfd7zXZ\x00\x00\x04"))
 	f.Add([]byte("\x28\xb5\x2f\xfd\x04\x00"))
 	f.Add([]byte("BZh91AY&SY"))
