@@ -110,7 +110,7 @@ func (f *imageFlags) add(c *cobra.Command) {
 	f.flags.StringVar(&f.preset, "preset", "", "compression settings: "+strings.Join(presets, ", "))
 	f.flags.StringVar(&f.compression, "compression", "", "codec: "+strings.Join(container.Compressions(), ", "))
 	f.flags.StringVar(&f.blockSize, "block-size", "", "4K to 1M, a power of two")
-	f.flags.IntVar(&f.level, "level", 0, "effort of gzip (1-9) or zstd (1-22)")
+	f.flags.IntVar(&f.level, "level", 0, "effort of gzip (1-9), zstd (1-22) or xz (1-9)")
 	complete(c, "preset", presets)
 	complete(c, "compression", container.Compressions())
 	complete(c, "block-size", []string{"4K", "8K", "16K", "32K", "64K", "128K", "256K", "512K", "1M"})

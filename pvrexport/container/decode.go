@@ -130,7 +130,12 @@ func (d *decoder) where() string {
 	if len(d.path) == 0 {
 		return ""
 	}
-	return strings.Join(d.path, ".") + ": "
+	path := d.path
+	cut := ""
+	if len(path) > 8 {
+		path, cut = path[:8], "…"
+	}
+	return strings.ReplaceAll(strings.Join(path, "."), ".[", "[") + cut + ": "
 }
 
 // within decodes n one level further down.
@@ -159,10 +164,22 @@ func (d *decoder) enter(n *yaml.Node, kind yaml.Kind, want string) *yaml.Node {
 		d.stopped = true
 		return nil
 	case n.Kind != kind:
-		d.errorf(n, "", "want %s, found %s", want, found(n))
+		d.errorf(n, listHint(n, kind), "want %s, found %s", want, found(n))
 		return nil
 	}
 	return n
+}
+
+// listHint shows a string as the list that was wanted in its place.
+func listHint(n *yaml.Node, kind yaml.Kind) string {
+	if kind != yaml.SequenceNode || n.Kind != yaml.ScalarNode || n.Tag != "!!str" || len(n.Value) > 60 {
+		return ""
+	}
+	var words []string
+	for w := range strings.FieldsSeq(n.Value) {
+		words = append(words, strconv.Quote(w))
+	}
+	return "write [" + strings.Join(words, ", ") + "]"
 }
 
 // found says what a node is, for a person.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -224,7 +225,7 @@ func noted(t target, set map[string]diag.Position, name string) target {
 var capability = matching(`[a-z][a-z_ ]*`, `a capability in lower case without "cap_", such as net_admin`)
 
 func recoveryTarget(def *Definition) target {
-	const most = 1 << 31
+	const most = math.MaxInt32
 	r := &recovery{}
 	t := object(nil, []key{
 		{"policy", "When to start again.", text(&r.policy, oneOf("no", "always", "on-failure", "unless-stopped")), true},

@@ -42,7 +42,7 @@ func imageTarget(i *Image) target {
 		{"preset", "Named settings; the other keys change them.", text(&i.Preset, oneOf(presetNames()...)), false},
 		{"compression", "Codec.", text(&i.Compression, oneOf(codecNames()...)), false},
 		{"block_size", "Bytes that are compressed at a time: a power of two from 4K to 1M.", size(&i.BlockSize), false},
-		{"level", "Effort of gzip (1 to 9) or zstd (1 to 22).", integer(&i.Level, 1, 22), false},
+		{"level", "Effort of gzip (1 to 9), zstd (1 to 22) or xz (1 to 9).", integer(&i.Level, 1, 22), false},
 		{"exclude", "Paths that are left out of the finished tree.", texts(&i.Exclude), false},
 		{"rules", "Changes to paths of the finished tree.", rulesTarget(&i.Rules), false},
 	})

@@ -92,15 +92,15 @@ var rootfsLayers = []layerKind{
 			{"file", "Path in the image.", text(&l.Value, imagePath), true},
 			{"content", "The content itself.", content(&l.Content), false},
 			{"from", "File of the host with the content.", text(&l.From, hostPath), false},
-		}, metaKeys(l, "0644")...)
+		}, programKeys(l, "0644")...)
 	}},
 	{"go", "A Go program, built for the architecture, static and without paths or times in it.", func(l *Layer) []key {
 		return append([]key{
 			{"go", "Package: an import path, or a directory that begins with ./ or ../.", text(&l.Value, matching(`[^-].*`, "a Go package")), true},
 			{"at", "Path in the image; /usr/bin/ and the package's last name when it is missing.", text(&l.At, imagePath), false},
 			{"ldflags", `More flags for the linker, after "-s -w -buildid=".`, text(&l.LDFlags), false},
-			{"tags", "Build tags.", texts(&l.Tags, matching(`[A-Za-z0-9_.]+`, "a build tag")), false},
-		}, metaKeys(l, "0755")...)
+			{"tags", "Build tags.", texts(&l.Tags, matching(`[A-Za-z0-9_.]+`, "letters, digits, _ and .")), false},
+		}, programKeys(l, "0755")...)
 	}},
 	{"mkdir", "A directory.", func(l *Layer) []key {
 		return append([]key{{"mkdir", "Path in the image.", text(&l.Value, imagePath), true}}, metaKeys(l, "0755")...)
@@ -174,9 +174,13 @@ func metaKeys(l *Layer, mask string) []key {
 	return []key{
 		{"mode", "Permission bits; " + mask + " when it is missing.", mode(&l.Mode), false},
 		{"owner", "Owner; 0:0 when it is missing.", owner(&l.Owner), false},
-		{"capabilities", `File capabilities as setcap takes them, such as "cap_net_bind_service=ep".`, text(&l.Caps), false},
 		{"xattrs", "Extended attributes by their full names.", stringMap(&l.Xattrs), false},
 	}
+}
+
+func programKeys(l *Layer, mask string) []key {
+	return append(metaKeys(l, mask),
+		key{"capabilities", `File capabilities as setcap takes them, such as "cap_net_bind_service=ep".`, text(&l.Caps), false})
 }
 
 func rulesTarget(p *[]PathRule) target {

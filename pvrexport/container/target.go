@@ -144,7 +144,10 @@ func integer(p *int64, low, high int64) target {
 // list is an ordered list whose items are all alike.
 func list[T any](p *[]T, item func(*T) target) target {
 	it := item(new(T))
-	want := "a list of " + plural(it.want)
+	want := "a list; each item: " + it.want
+	if p := plural(it.want); p != it.want {
+		want = "a list of " + p
+	}
 	return target{
 		want: want, schema: map[string]any{"type": "array", "items": it.schema}, keys: it.keys,
 		decode: func(d *decoder, n *yaml.Node) {
@@ -168,7 +171,7 @@ func plural(s string) string {
 	case ok && !strings.ContainsAny(rest, " ,:"):
 		return rest + "s"
 	}
-	return "items: " + s
+	return s
 }
 
 func texts(p *[]string, rules ...rule) target {
@@ -195,7 +198,11 @@ func object(at *diag.Position, keys []key) target {
 		schema["required"] = required
 	}
 	return target{want: "a mapping", schema: schema, keys: keys, decode: func(d *decoder, n *yaml.Node) {
-		m := d.enter(n, yaml.MappingNode, "a mapping with the keys "+strings.Join(names, ", "))
+		want := "a mapping"
+		if len(names) <= 8 {
+			want += " with the keys " + strings.Join(names, ", ")
+		}
+		m := d.enter(n, yaml.MappingNode, want)
 		if m == nil {
 			return
 		}
@@ -304,6 +311,8 @@ func (d *decoder) document(n *yaml.Node) any {
 	return d.scalarValue(n)
 }
 
+var octalLooking = regexp.MustCompile(`^[-+]?0[0-9_]+$`)
+
 // scalarValue gives a scalar as JSON knows it. Numbers keep the digits that
 // stand in the file where JSON allows them.
 func (d *decoder) scalarValue(n *yaml.Node) any {
@@ -313,6 +322,10 @@ func (d *decoder) scalarValue(n *yaml.Node) any {
 	case "!!bool":
 		return strings.EqualFold(n.Value, "true")
 	case "!!int", "!!float":
+		if octalLooking.MatchString(n.Value) {
+			d.errorf(n, fmt.Sprintf("write %q for text, or the number without the zero", n.Value), "%s is octal for some readers of YAML and decimal for others", n.Value)
+			return nil
+		}
 		var num json.Number
 		if json.Unmarshal([]byte(n.Value), &num) == nil {
 			return num

@@ -45,7 +45,7 @@ func mode(p *Mode) target {
 			s := d.enter(n, yaml.ScalarNode, want)
 			switch {
 			case s == nil:
-			case s.Tag == "!!int" && onlyDecimal.MatchString(s.Value):
+			case s.Tag == "!!int" && onlyDecimal.MatchString(s.Value) && octal.MatchString(s.Value):
 				d.errorf(n, fmt.Sprintf("write 0%s for the octal mode", s.Value), "%s is a decimal number in YAML", s.Value)
 			case !octal.MatchString(s.Value):
 				d.errorf(n, "", "want %s, found %s", want, found(s))
