@@ -344,7 +344,11 @@ func readObject(file string) (map[string]any, error) {
 		d.UseNumber()
 		var m map[string]any
 		if err := d.Decode(&m); err != nil {
-			line := 1 + bytes.Count(data[:min(int(d.InputOffset()), len(data))], []byte("\n"))
+			at := d.InputOffset()
+			if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+				at = e.Offset
+			}
+			line := 1 + bytes.Count(data[:min(int(at), len(data))], []byte("\n"))
 			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
 		if _, err := d.Token(); !errors.Is(err, io.EOF) {
