@@ -1,0 +1,167 @@
+package bitbake
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/pvkit/pvkit/internal/diag"
+	"github.com/pvkit/pvkit/layer/bitbake/pyexpr"
+)
+
+// Set sets a variable as Python's d.setVar does: operations on it and active
+// overrides of it go.
+func (d *Datastore) Set(name, value string) error {
+	return d.set(name, text{s: value}, plain, Event{Operand: value, Internal: true})
+}
+
+// InheritClasses inherits classes by name, as a line "inherit" would; verb
+// names the reason in the history ("INHERIT" for the global ones).
+func (d *Datastore) InheritClasses(classes, verb string) error {
+	return d.inherit(classes, diag.Position{}, verb)
+}
+
+// Recipe evaluates a recipe on a copy of d: the recipe, its appends in the
+// given order, deferred inherits, key expansion. The copy is returned with an
+// error too, as far as it came.
+func (d *Datastore) Recipe(file string, appends ...string) (*Datastore, error) {
+	r := d.Copy()
+	r.special.recipe = true
+	if err := r.handle(file, Via{Verb: "parse", File: file}, false); err != nil {
+		return r, err
+	}
+	for _, a := range appends {
+		if err := r.handleAs(a, Via{Verb: "bbappend", File: a}, false, false); err != nil {
+			return r, err
+		}
+	}
+	return r, r.Finalize()
+}
+
+// Finalize does what BitBake does at the end of a recipe: deferred inherits,
+// key expansion. Anonymous Python is not run: the variables that it may set
+// become unknown.
+func (d *Datastore) Finalize() error {
+	if v := d.find("_FAILPARSINGERRORHANDLED"); v != nil && v.content != nil && d.special.recipe {
+		return &Error{Type: "BBHandledException", Msg: "a renamed variable is set"}
+	}
+	for len(d.special.deferred) > 0 {
+		next := d.special.deferred[0]
+		d.special.deferred = slices.Clone(d.special.deferred[1:])
+		if err := d.inherit(next.classes, next.stmt.Pos(), "inherit_defer"); err != nil {
+			return err
+		}
+	}
+	if err := d.expandKeys(); err != nil {
+		return err
+	}
+	for _, f := range d.special.anonymous {
+		if err := d.runKnown(f); err != nil {
+			return err
+		}
+		d.markSetters(strings.Join(f.Body, "\n"), f.Pos(), "the anonymous Python function")
+	}
+	return nil
+}
+
+// backfill is the one statement of anonymous Python that is modelled:
+// base.bbclass completes DISTRO_FEATURES and MACHINE_FEATURES with it, for
+// every recipe and for `bitbake -e`.
+var backfill = regexp.MustCompile(`^    oe\.utils\.features_backfill\((?:"(\w+)"|'(\w+)'), d\)$`)
+
+func (d *Datastore) runKnown(f *Function) error {
+	for _, line := range f.Body {
+		m := backfill.FindStringSubmatch(line)
+		if m == nil || !d.special.modules["oe"] {
+			continue
+		}
+		if err := d.featuresBackfill(m[1]+m[2], Event{Op: "append", Pos: f.Pos(), Stmt: f, Internal: true}); err != nil {
+			return place(err, f.Pos())
+		}
+	}
+	return nil
+}
+
+// featuresBackfill is oe.utils.features_backfill: features of X_BACKFILL that
+// X lacks and X_BACKFILL_CONSIDERED does not name are appended.
+func (d *Datastore) featuresBackfill(name string, ev Event) error {
+	var words [3][]string
+	for i, suffix := range []string{"", "_BACKFILL", "_BACKFILL_CONSIDERED"} {
+		t, err := d.get(name + suffix)
+		if err != nil {
+			return err
+		}
+		if t.unk != nil {
+			d.own(name).mark = t.unk
+			d.forget()
+			return nil
+		}
+		words[i] = pyexpr.Split(t.s)
+	}
+	var add []string
+	for _, w := range words[1] {
+		if !slices.Contains(words[0], w) && !slices.Contains(words[2], w) {
+			add = append(add, w)
+		}
+	}
+	if len(add) == 0 {
+		return nil
+	}
+	ev.Operand = " " + strings.Join(add, " ")
+	return d.set(name+":append", text{s: ev.Operand}, parsing, ev)
+}
+
+// markHandlers makes the variables unknown that event handlers may set once
+// the configuration is complete.
+func (d *Datastore) markHandlers() {
+	for _, h := range d.special.handlers {
+		f, _ := d.flag(h, "eventmask")
+		mask, err := d.expand(f.text, "", nil)
+		if err == nil && mask.s != "" && !slices.Contains(pyexpr.Split(mask.s), "bb.event.ConfigParsed") {
+			continue
+		}
+		if v := d.find(h); v != nil && v.content != nil {
+			d.markSetters(v.content.s, d.lastPos(h), "the event handler "+h)
+		}
+	}
+}
+
+// setterCall finds what Python code does to the datastore: the method, and
+// the name if it is a plain literal.
+var (
+	setterCall = regexp.MustCompile(`\b(?:d|e\.data)\.(setVar|appendVar|prependVar|delVar|renameVar|setVarFlag|appendVarFlag|prependVarFlag|delVarFlag|setVarFlags)\(\s*(?:(?:'([^'\\]*)'|"([^"\\]*)")\s*[,)])?`)
+	passesD    = regexp.MustCompile(`\b([A-Za-z_]\w*)\((?:[^()]*,\s*)?(?:d|e\.data)\s*[,)]`)
+)
+
+// markSetters makes the variables unknown that Python code may set, by itself
+// or through a def that it hands the datastore to.
+func (d *Datastore) markSetters(body string, pos diag.Position, what string) {
+	why := fmt.Sprintf("%s at %s may set it", what, pos)
+	seen := map[string]bool{}
+	var scan func(body string)
+	scan = func(body string) {
+		for _, m := range setterCall.FindAllStringSubmatch(body, -1) {
+			name := m[2] + m[3]
+			if strings.Contains(m[1], "Flag") {
+				continue
+			}
+			if name == "" {
+				d.blind(pos, "%s calls d.%s with a name that is not known", what, m[1])
+				continue
+			}
+			if base, _, _, ok := splitKeyword(name); ok {
+				name = base
+			}
+			d.own(name).mark = &unknown{why}
+		}
+		for _, m := range passesD.FindAllStringSubmatch(body, -1) {
+			if fn := d.special.funcs[m[1]]; fn != nil && !seen[m[1]] {
+				seen[m[1]] = true
+				scan(strings.Join(fn.Body, "\n"))
+			}
+		}
+	}
+	scan(body)
+	d.forget()
+}
