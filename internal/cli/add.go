@@ -153,7 +153,7 @@ func addBuild(ctx context.Context, env Env, f addFlags, opts container.Options, 
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 	jobs := []container.Job{{Def: def, File: out}}
-	p := newProgress(env, jobs, f.quiet)
+	p := newProgress(ctx, env, jobs, f.quiet)
 	watch := func(s container.Stage, done, total int64) { p.Progress(0, s, done, total) }
 	var res *container.Result
 	if out == "-" {

@@ -246,7 +246,7 @@ func buildJobs(ctx context.Context, env Env, f buildFlags, opts container.Option
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 
-	p := newProgress(env, jobs, f.quiet)
+	p := newProgress(ctx, env, jobs, f.quiet)
 	results, _ := b.BuildAll(ctx, jobs, n, p)
 	p.finish()
 	if ctx.Err() != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -23,6 +24,7 @@ type progress struct {
 	live  bool
 	quiet bool
 	width int
+	ended func() error // not nil when the whole batch is given up
 
 	mu    sync.Mutex // guards all below
 	jobs  []jobState
@@ -39,8 +41,8 @@ type jobState struct {
 	running     bool
 }
 
-func newProgress(env Env, jobs []container.Job, quiet bool) *progress {
-	p := &progress{w: env.Stderr, quiet: quiet, width: lineWidth}
+func newProgress(ctx context.Context, env Env, jobs []container.Job, quiet bool) *progress {
+	p := &progress{w: env.Stderr, quiet: quiet, width: lineWidth, ended: ctx.Err}
 	if f, ok := env.Stderr.(*os.File); ok && !quiet && env.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd())) {
 		p.live = true
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
@@ -82,6 +84,7 @@ func (p *progress) Done(job int, r *container.Result, err error) {
 	}
 	j.running = false
 	switch {
+	case p.ended() != nil: // what fails now fails because of that
 	case err != nil:
 		p.draw(fmt.Sprintf("pvkit: %v\n", err))
 	case p.quiet:

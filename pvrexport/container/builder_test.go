@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pvkit/pvkit/internal/diag"
 	"github.com/pvkit/pvkit/internal/testreq"
 	"github.com/pvkit/pvkit/pvrexport"
 	"github.com/pvkit/pvkit/pvrexport/container"
@@ -217,6 +218,16 @@ func TestBuildMakesWhatTheDefinitionSays(t *testing.T) {
 	dir := source(t, "zstd")
 	bundle, res := build(t, dir, "armv7", container.Options{Epoch: time.Unix(1700000000, 0)})
 	state, mem, tree := opened(t, bundle, "zoo")
+	if findings, _, err := pvrexport.Verify(t.Context(), bytes.NewReader(bundle), pvrexport.VerifyOptions{TempDir: t.TempDir()}); err != nil {
+		t.Error(err)
+	} else if worst, any := diag.Worst(findings); any && worst > diag.Note {
+		// The required service is another container's.
+		for _, f := range findings {
+			if !strings.Contains(f.Message, "network-manager") {
+				t.Error(f)
+			}
+		}
+	}
 
 	want := []string{
 		"#spec", "_config/zoo/etc/app.json", "_config/zoo/etc/raw.txt", "zoo/lxc.container.conf", "zoo/mdev.json",
@@ -579,5 +590,24 @@ func TestCancel(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(out); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// BenchmarkBuild is a definition with every kind of layer but go, and 70 MB
+// in small files, from the host's directory to the bundle.
+func BenchmarkBuild(b *testing.B) {
+	dir := source(b, "zstd")
+	size := 0
+	for i := range 1000 {
+		name := filepath.Join(dir, "files", "usr", "share", fmt.Sprintf("%03d.txt", i))
+		text := strings.Repeat(fmt.Sprintf("line %d of a text that repeats itself\n", i*7919%1000), 64<<20/1000/38)
+		size += len(text)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(size))
+	for b.Loop() {
+		build(b, dir, "amd64", container.Options{})
 	}
 }
