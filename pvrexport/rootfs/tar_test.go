@@ -35,6 +35,9 @@ func other(name string, typ byte, link string) entry {
 	return entry{tar.Header{Name: name, Typeflag: typ, Mode: 0o755, Linkname: link}, ""}
 }
 
+// wide lets constants that a 32-bit int does not hold compile everywhere.
+func wide(v int64) int { return int(v) }
+
 func pack(t testing.TB, entries ...entry) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -164,7 +167,7 @@ func TestTarXattrs(t *testing.T) {
 
 func TestTarOwnersDevicesTimes(t *testing.T) {
 	dev := other("d", tar.TypeBlock, "")
-	dev.Devmajor, dev.Devminor, dev.Uid, dev.Gid, dev.Format = 259, 70000, 4294967294, 7, tar.FormatGNU
+	dev.Devmajor, dev.Devminor, dev.Uid, dev.Gid, dev.Format = 259, 70000, wide(4294967294), 7, tar.FormatGNU
 	old := file("old", "")
 	old.ModTime, old.Format = time.Unix(-1000, 0), tar.FormatGNU
 	late := file("late", "")
@@ -216,7 +219,7 @@ func TestWhiteouts(t *testing.T) {
 
 func TestTarRefuses(t *testing.T) {
 	bigOwner := file("f", "")
-	bigOwner.Uid, bigOwner.Format = 1<<33, tar.FormatPAX
+	bigOwner.Uid, bigOwner.Format = wide(1<<33), tar.FormatPAX
 	good := pack(t, file("first", strings.Repeat("x", 600)), file("second", "y"))
 	flipped := bytes.Clone(good)
 	flipped[1536+3] ^= 1 // in the second header: its sum is wrong then

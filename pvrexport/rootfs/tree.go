@@ -1,7 +1,9 @@
 // Package rootfs holds a root filesystem as data: names, modes, owners, times,
 // devices and extended attributes are values in a Tree, so nothing here needs
-// root or fakeroot. A Tree is filled from directories, tar streams and single
-// entries, in layers, and is what the image writer takes.
+// root or fakeroot. A Tree is filled from directories (FromDir), tar streams
+// (FromTar) and single entries (Put), in layers (Merge), and is what the image
+// writer takes. Compare says how two differ, and Extract writes one to a
+// directory.
 package rootfs
 
 import (
@@ -30,7 +32,11 @@ const (
 )
 
 func (k Kind) String() string {
-	return [...]string{"unknown", "directory", "file", "symlink", "block device", "character device", "fifo", "socket"}[k]
+	names := [...]string{"unknown", "directory", "file", "symlink", "block device", "character device", "fifo", "socket"}
+	if int(k) >= len(names) {
+		return names[0]
+	}
+	return names[k]
 }
 
 // Content is the data of a regular file. Open may be called more than once,
