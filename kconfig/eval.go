@@ -96,7 +96,7 @@ func (c *Config) Set(name, value string) error {
 		return &ErrValue{s, value}
 	}
 	c.user[s] = value
-	if s.Choice != nil && value == "y" {
+	if s.Choice != nil && value == "y" && (s.Type == Bool || s.Type == Tristate) {
 		c.picked[s.Choice] = s
 		c.mode[s.Choice] = max(c.mode[s.Choice], 0)
 	}
@@ -273,7 +273,7 @@ func (c *Config) ChoiceMode(ch *Choice) Tri {
 		v = max(v, mode)
 	}
 	v = min(v, c.visibility(ch.Nodes, ch.Type, nil))
-	if v == M && c.typeOf(ch.Type) != Tristate {
+	if v == M && c.typeOf(ch.Type) == Bool {
 		return Y
 	}
 	return v
@@ -300,6 +300,11 @@ func (c *Config) Selection(ch *Choice) *Symbol {
 	return nil
 }
 
+// evaluating marks a value that is being computed. Loop detection follows
+// Kconfiglib, which does not see loops by way of MODULES or of a choice's
+// default that is no member; they must end all the same.
+const evaluating Tri = 0xff
+
 // Tri is a symbol's truth value. Only bool and tristate symbols have one;
 // anything else is n.
 func (c *Config) Tri(s *Symbol) Tri {
@@ -319,8 +324,13 @@ func (c *Config) Tri(s *Symbol) Tri {
 		return N
 	}
 	if v, ok := c.tri[s]; ok {
+		if v == evaluating {
+			c.warnf(s.Pos(), "the value of %s depends on itself; n is taken", nameAndLoc(s))
+			return N
+		}
 		return v
 	}
+	c.tri[s] = evaluating
 	v := c.triValue(s)
 	c.tri[s] = v
 	return v
@@ -331,7 +341,7 @@ func (c *Config) triValue(s *Symbol) Tri {
 	if s.Choice != nil {
 		user := c.user[s]
 		switch {
-		case vis == Y && c.ChoiceMode(s.Choice) == Y:
+		case vis == Y:
 			if c.Selection(s.Choice) == s {
 				return Y
 			}

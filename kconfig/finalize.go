@@ -108,10 +108,14 @@ func (t *Tree) addProperties(n *Node) {
 	s.Ranges = append(s.Ranges, n.ranges...)
 	s.directDep = t.orNil(s.directDep, n.Dep)
 	for _, sel := range n.selects {
-		sel.Target.selected = append(sel.Target.selected, selector{s, sel.Cond, sel.Pos})
+		if sel.Cond != Expr(t.n) { // one that can never hold is none
+			sel.Target.selected = append(sel.Target.selected, selector{s, sel.Cond, sel.Pos})
+		}
 	}
 	for _, sel := range n.implies {
-		sel.Target.implied = append(sel.Target.implied, selector{s, sel.Cond, sel.Pos})
+		if sel.Cond != Expr(t.n) {
+			sel.Target.implied = append(sel.Target.implied, selector{s, sel.Cond, sel.Pos})
+		}
 	}
 }
 
@@ -199,19 +203,25 @@ func (t *Tree) warnf(pos diag.Position, format string, args ...any) {
 }
 
 // checkSanity notes what is allowed and cannot have been meant.
-func (t *Tree) checkSanity() {
-	for _, s := range t.Symbols {
-		if s.Defined() {
-			t.checkSymbol(s)
+func (t *Tree) checkSanity() error {
+	for _, s := range t.defined {
+		if err := t.checkSymbol(s); err != nil {
+			return err
 		}
 	}
 	for _, c := range t.Choices {
 		t.checkChoice(c)
 	}
+	return nil
 }
 
-func (t *Tree) checkSymbol(s *Symbol) {
+func (t *Tree) checkSymbol(s *Symbol) error {
 	pos := s.Pos()
+	for _, d := range s.Defaults {
+		if _, ok := d.Value.(*Symbol); !ok && (s.Type == String || s.Type == Int || s.Type == Hex) {
+			return &SyntaxError{Pos: d.Pos, Msg: fmt.Sprintf("the %s symbol %s has a malformed default %s -- expected a single symbol", s.Type, nameAndLoc(s), ExprString(d.Value))}
+		}
+	}
 	switch s.Type {
 	case Unknown:
 		t.warnf(pos, "%s defined without a type", nameAndLoc(s))
@@ -245,6 +255,10 @@ func (t *Tree) checkSymbol(s *Symbol) {
 			t.warnf(sel.pos, "the choice symbol %s is selected by %s, which has no effect, as select/imply has no effect on choice symbols", nameAndLoc(s), nameAndLoc(sel.by))
 		}
 	}
+	if len(s.Ranges) > 0 && s.Type != Int && s.Type != Hex {
+		t.warnf(pos, "the %s symbol %s has ranges, but is not int or hex", s.Type, nameAndLoc(s))
+	}
+	return nil
 }
 
 func (t *Tree) checkChoice(c *Choice) {

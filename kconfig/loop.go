@@ -2,6 +2,7 @@ package kconfig
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,7 +13,7 @@ type LoopError struct{ Path []Expr }
 func (e *LoopError) Error() string {
 	var b strings.Builder
 	b.WriteString("dependency loop: ")
-	for _, item := range append(e.Path, e.Path[0]) {
+	for _, item := range append(slices.Clone(e.Path), e.Path[0]) {
 		if b.Len() > len("dependency loop: ") {
 			b.WriteString(" depends on ")
 		}
@@ -26,101 +27,125 @@ func (e *LoopError) Error() string {
 	return b.String()
 }
 
-// checkLoops looks for values that depend on themselves. A member of a choice
-// influences the others, through the choice; that is no loop by itself, but a
-// path from one member to another by way of a third symbol is one.
+// checkLoops looks for values that depend on themselves. It walks as the C
+// tools and Kconfiglib do: from a symbol to what mentions it, from a member of
+// a choice to the other members, as one of them becoming y makes the others n.
 func (t *Tree) checkLoops() error {
-	const (
-		entered = 1
-		done    = 2
-	)
-	state := map[visit]int{}
-	var stack []visit
-	var walk func(v visit) *LoopError
-	walk = func(v visit) *LoopError {
-		switch state[v] {
-		case done:
-			return nil
-		case entered:
-			return loopFrom(stack, v)
-		}
-		state[v] = entered
-		stack = append(stack, v)
-		for _, next := range t.influences(v) {
-			if err := walk(next); err != nil {
-				return err
-			}
-		}
-		stack = stack[:len(stack)-1]
-		state[v] = done
-		return nil
-	}
-	for _, s := range t.Symbols {
-		if err := walk(visit{item: s}); err != nil {
+	w := loopSearch{mentions: t.mentions(), state: map[Expr]loopState{}}
+	for _, s := range t.defined {
+		if err := w.symbol(s, false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// visit is a node of the loop search. A member that was reached through its
-// choice does not lead back into the choice.
-type visit struct {
-	item    Expr
-	through bool
+type loopState uint8
+
+const (
+	unvisited loopState = iota
+	onPath
+	loopFree
+)
+
+type loopSearch struct {
+	mentions map[*Symbol][]Expr // the symbols and choices whose values a symbol has a part in
+	state    map[Expr]loopState
+	path     []Expr
 }
 
-func loopFrom(stack []visit, v visit) *LoopError {
-	for i := range stack {
-		if stack[i] == v {
-			var path []Expr
-			for _, s := range stack[i:] {
-				path = append(path, s.item)
-			}
-			return &LoopError{path}
+// symbol searches from s on. A symbol that was reached through its choice does
+// not lead back into it.
+func (w *loopSearch) symbol(s *Symbol, throughChoice bool) error {
+	done, err := w.enter(s)
+	if done {
+		return err
+	}
+	for _, m := range w.mentions[s] {
+		switch m := m.(type) {
+		case *Symbol:
+			err = w.symbol(m, false)
+		case *Choice:
+			err = w.choice(m, nil)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return &LoopError{[]Expr{v.item}}
+	if s.Choice != nil && !throughChoice {
+		if err := w.choice(s.Choice, s); err != nil {
+			return err
+		}
+	}
+	w.leave(s)
+	return nil
 }
 
-// influences lists what v's value is computed from.
-func (t *Tree) influences(v visit) []visit {
-	var out []visit
-	seen := map[Expr]bool{}
-	add := func(e Expr) {
-		if e == nil {
-			return
+func (w *loopSearch) choice(c *Choice, from *Symbol) error {
+	if done, err := w.enter(c); done {
+		return err
+	}
+	for _, s := range c.Members {
+		if s != from {
+			if err := w.symbol(s, true); err != nil {
+				return err
+			}
 		}
+	}
+	w.leave(c)
+	return nil
+}
+
+func (w *loopSearch) enter(item Expr) (done bool, err error) {
+	switch w.state[item] {
+	case loopFree:
+		return true, nil
+	case onPath:
+		// The path leads from causes to effects; the message reads better
+		// the other way around.
+		loop := slices.Clone(w.path[slices.Index(w.path, item):])
+		slices.Reverse(loop)
+		return true, &LoopError{loop}
+	}
+	w.state[item] = onPath
+	w.path = append(w.path, item)
+	return false, nil
+}
+
+func (w *loopSearch) leave(item Expr) {
+	w.state[item] = loopFree
+	w.path = w.path[:len(w.path)-1]
+}
+
+// mentions inverts the dependencies, in order of definition.
+func (t *Tree) mentions() map[*Symbol][]Expr {
+	out := map[*Symbol][]Expr{}
+	note := func(user Expr, e Expr) {
 		symbolsOf(e, func(x Expr) bool {
-			if !seen[x] {
-				seen[x] = true
-				out = append(out, visit{item: x})
+			if s, ok := x.(*Symbol); ok && !slices.Contains(out[s][max(0, len(out[s])-8):], user) {
+				out[s] = append(out[s], user)
 			}
 			return true
 		})
 	}
-	switch x := v.item.(type) {
-	case *Choice:
-		for _, n := range x.Nodes {
-			add(n.PromptCond)
-		}
-		for _, d := range x.Defaults {
-			add(d.Cond)
-		}
-	case *Symbol:
-		t.symbolInfluences(x, add)
-		if x.Choice != nil && !v.through {
-			for _, other := range x.Choice.Members {
-				if other != x {
-					out = append(out, visit{other, true})
-				}
+	for _, s := range t.defined {
+		symbolInfluences(s, func(e Expr) { note(s, e) })
+	}
+	for _, c := range t.Choices {
+		for _, n := range c.Nodes {
+			if n.HasPrompt {
+				note(c, n.PromptCond)
 			}
+		}
+		for _, d := range c.Defaults {
+			note(c, d.Cond)
 		}
 	}
 	return out
 }
 
-func (t *Tree) symbolInfluences(s *Symbol, add func(Expr)) {
+// symbolInfluences yields every expression that a symbol's value is made from.
+func symbolInfluences(s *Symbol, add func(Expr)) {
 	for _, n := range s.Nodes {
 		if n.HasPrompt {
 			add(n.PromptCond)

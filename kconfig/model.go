@@ -48,6 +48,7 @@ type Tree struct {
 	Choices []*Choice // in order of definition
 	Files   []string  // every file read, in order, each once
 
+	defined  []*Symbol // in order of definition, MODULES among them
 	byName   map[string]*Symbol
 	consts   map[string]*Symbol
 	modules  *Symbol

@@ -55,7 +55,9 @@ func Load(fsys fs.FS, name string, opts Options) (*Tree, error) {
 	if err := t.checkLoops(); err != nil {
 		return nil, err
 	}
-	t.checkSanity()
+	if err := t.checkSanity(); err != nil {
+		return nil, err
+	}
 	t.warnings = sortedWarnings(t.warnings)
 	return t, nil
 }
@@ -250,6 +252,9 @@ func (p *parser) config(parent *Node, st *statement) error {
 	}
 	n := p.node(parent, SymbolNode, st)
 	n.Symbol, n.Menuconfig = s, st.keyword == "menuconfig"
+	if !s.Defined() {
+		p.tree.defined = append(p.tree.defined, s)
+	}
 	s.Nodes = append(s.Nodes, n)
 	if err := p.properties(n); err != nil {
 		return err
@@ -370,12 +375,13 @@ func (t *Tree) symbol(name string) *Symbol {
 	return s
 }
 
-// constant returns the symbol for a quoted string.
+// constant returns the symbol for a quoted string. It has no type: compared
+// with a string symbol it counts as a number if both look like one.
 func (t *Tree) constant(value string) *Symbol {
 	if s := t.consts[value]; s != nil {
 		return s
 	}
-	s := &Symbol{Name: value, Type: String, Const: true}
+	s := &Symbol{Name: value, Const: true}
 	t.consts[value] = s
 	return s
 }
