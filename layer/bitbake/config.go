@@ -26,6 +26,8 @@ type Options struct {
 	// BB_ENV_PASSTHROUGH lets in): MACHINE, DISTRO, PATH. What BitBake always
 	// takes from there and is not given is unknown.
 	Env map[string]string
+	// Host says what inline Python would find out about the build machine.
+	Host Host
 	// Before and After are extra configuration files (bitbake -r and -R).
 	Before, After []string
 	// MultiConfig names the multiconfig, "" for the base one.
@@ -37,6 +39,14 @@ type Options struct {
 	// `bitbake -e` without a recipe does. Do not copy such a datastore for
 	// recipes.
 	Finish bool
+}
+
+// Host is what metadata asks the build machine about. What is left out is
+// unknown.
+type Host struct {
+	System  string // os.uname()[0]: "Linux"
+	Machine string // os.uname()[4]: "x86_64"
+	CPUs    int    // what oe.utils.cpu_count() counts
 }
 
 // hostVars are always taken from the environment (bb.utils.preserved_envvars).
@@ -52,6 +62,7 @@ func LoadConfig(ctx context.Context, o Options) (*Datastore, []diag.Diagnostic, 
 	d := New(o.Loader)
 	d.keepGoing = !o.Strict
 	d.cancelled = ctx.Err
+	d.host = o.Host
 	err := d.loadConfig(o)
 	if err == nil && o.Finish {
 		err = d.step(d.Finalize())
@@ -66,7 +77,7 @@ func LoadConfig(ctx context.Context, o Options) (*Datastore, []diag.Diagnostic, 
 func (d *Datastore) loadConfig(o Options) error {
 	for _, name := range hostVars {
 		if _, ok := o.Env[name]; !ok {
-			d.own(name).content = &text{unk: &unknown{name + " comes from the environment of the build"}}
+			d.own(name).content = &text{hidden("${" + name + "}"), &unknown{name + " comes from the environment of the build"}}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Env)) {
@@ -110,6 +121,7 @@ func (d *Datastore) loadConfig(o Options) error {
 		}
 	}
 	d.markHandlers()
+	d.own("BBINCLUDED").mark = &unknown{"the list of files that BitBake depends on is not kept"}
 	return nil
 }
 
@@ -198,7 +210,7 @@ func (d *Datastore) loadLayers(o Options) error {
 			return err
 		}
 	}
-	ev := Event{Internal: true}
+	ev := Event{Op: "del", Internal: true}
 	d.remove("LAYERDIR_RE", ev)
 	d.remove("LAYERDIR", ev)
 	for _, c := range slices.Sorted(maps.Keys(compat)) {
@@ -323,6 +335,11 @@ func (d *Datastore) layerError(variable, format string, args ...any) error {
 // bitbake.conf would include and that people edit, in the same order, and
 // says that OVERRIDES is only known in part.
 func (d *Datastore) loadBase() error {
+	if cache, err := d.get("BB_CACHEDIR"); d.step(err) == nil && cache.s == "" {
+		if err := d.Set("BB_CACHEDIR", "${TOPDIR}/cache"); err != nil {
+			return err
+		}
+	}
 	bbpath, err := d.get("BBPATH")
 	if err := d.step(err); err != nil {
 		return err

@@ -33,8 +33,12 @@ type Datastore struct {
 	where   *frame
 
 	special special
-	loader  *Loader
-	diags   *[]diag.Diagnostic
+	host    Host
+	// unknownKeys are names that could not be expanded: what they may stand
+	// for is unknown.
+	unknownKeys []unknownKey
+	loader      *Loader
+	diags       *[]diag.Diagnostic
 
 	keepGoing bool         // errors become findings
 	failed    *Error       // the first of them
@@ -78,6 +82,11 @@ type variable struct {
 type change struct {
 	text
 	override string
+}
+
+type unknownKey struct {
+	prefix, suffix string
+	unk            *unknown
 }
 
 type flagValue struct {

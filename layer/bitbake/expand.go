@@ -243,6 +243,9 @@ func (x *expansion) expression(code string) (string, error) {
 		// An undefined variable is left in the code: BitBake does not run it.
 		return "${@" + code + "}", nil
 	}
+	if x.unk != nil && holdsHidden(code) {
+		return hidden("${@" + code + "}"), nil
+	}
 	e, err := x.d.loader.expression(code)
 	if err == nil && x.refs != nil {
 		refs, contained := e.References()
@@ -265,7 +268,7 @@ func (x *expansion) expression(code string) (string, error) {
 	}
 	if u, ok := errors.AsType[*pyexpr.Unsupported](err); ok {
 		x.unk = merge(x.unk, &unknown{fmt.Sprintf("${@%s}: %s", clip(strings.TrimSpace(code)), u.Reason)})
-		return guard + code + "}", nil
+		return hidden("${@" + code + "}"), nil
 	}
 	return "", err
 }

@@ -144,6 +144,11 @@ func (d *Datastore) content(name string, expand, forWinner bool) (t text, ok boo
 		}
 		t.unk = merge(t.unk, v.mark)
 	}
+	for _, k := range d.unknownKeys {
+		if len(name) >= len(k.prefix)+len(k.suffix) && strings.HasPrefix(name, k.prefix) && strings.HasSuffix(name, k.suffix) {
+			t.unk = merge(t.unk, k.unk)
+		}
+	}
 	if !expand && !forWinner {
 		return t, ok, nil, nil
 	}

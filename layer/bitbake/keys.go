@@ -24,12 +24,15 @@ func (d *Datastore) expandKeys() error {
 		}
 		if t.unk != nil {
 			d.report(diag.Note, RuleUnknown, d.lastPos(key), "the variable name %s is not known: %s", key, t.unk.why)
+			first, last := strings.Index(key, "${"), strings.LastIndexByte(key, '}')
+			d.unknownKeys = append(d.unknownKeys, unknownKey{key[:first], key[last+1:], t.unk})
 			continue
 		}
 		if t.s != key {
 			list = append(list, todo{key, t.s})
 		}
 	}
+	defer d.forget()
 	for _, r := range list {
 		now, taken, _, err := d.content(r.to, false, false)
 		if err != nil {
@@ -130,6 +133,9 @@ func (d *Datastore) setQuiet(name string, val text) error {
 	return err
 }
 
+// opRewrite marks the event in which LAYERDIR became a constant.
+const opRewrite = "rewrite"
+
 // replaceRefs writes the value of a variable into every text that names it,
 // among the variables set since the last copy (DataSmart.expandVarref). This
 // is how LAYERDIR becomes a constant at the end of a layer.conf.
@@ -148,7 +154,7 @@ func (d *Datastore) replaceRefs(variable string) error {
 			continue
 		}
 		t.s = strings.ReplaceAll(t.s, ref, val.s)
-		ev := Event{Pos: d.lastPos(name), Operand: t.plain(), Internal: true}
+		ev := Event{Op: opRewrite, Pos: d.lastPos(name), Operand: t.plain(), Internal: true}
 		if err := d.set(name, t, plain, ev); err != nil {
 			return fmt.Errorf("expand %s in %s: %w", variable, name, err)
 		}

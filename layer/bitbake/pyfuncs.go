@@ -49,10 +49,12 @@ var pyFunctions = map[string]pyFunction{
 		b, err := c.boolean(c.args[0])
 		return pyexpr.Bool(b), err
 	}},
-	"os.path.basename": onPath(func(s string) pyexpr.Value { return pyexpr.Str(s[strings.LastIndexByte(s, '/')+1:]) }),
-	"os.path.dirname":  onPath(func(s string) pyexpr.Value { return pyexpr.Str(pyDirname(s)) }),
-	"os.path.normpath": onPath(func(s string) pyexpr.Value { return pyexpr.Str(pyNormpath(s)) }),
-	"os.path.isabs":    onPath(func(s string) pyexpr.Value { return pyexpr.Bool(strings.HasPrefix(s, "/")) }),
+	"os.uname":           {nil, 0, false, pyUname},
+	"oe.utils.cpu_count": {params("at_least at_most"), 0, false, pyCPUCount},
+	"os.path.basename":   onPath(func(s string) pyexpr.Value { return pyexpr.Str(s[strings.LastIndexByte(s, '/')+1:]) }),
+	"os.path.dirname":    onPath(func(s string) pyexpr.Value { return pyexpr.Str(pyDirname(s)) }),
+	"os.path.normpath":   onPath(func(s string) pyexpr.Value { return pyexpr.Str(pyNormpath(s)) }),
+	"os.path.isabs":      onPath(func(s string) pyexpr.Value { return pyexpr.Bool(strings.HasPrefix(s, "/")) }),
 	"os.path.splitext": onPath(func(s string) pyexpr.Value {
 		ext := extension(s)
 		if strings.HasSuffix(s, "/") {
@@ -469,6 +471,40 @@ func pyVarsFromFile(c *pyCall) (pyexpr.Value, error) {
 		out[i] = pyexpr.Str(p)
 	}
 	return pyexpr.Seq(pyexpr.List, out), nil
+}
+
+// pyUname gives what Options.Host says; the other fields are no value that
+// could become a text.
+func pyUname(c *pyCall) (pyexpr.Value, error) {
+	items := make([]pyexpr.Value, 5)
+	for i := range items {
+		items[i] = pyexpr.Obj(fmt.Sprintf("os.uname()[%d]", i))
+	}
+	if s := c.env.d.host.System; s != "" {
+		items[0] = pyexpr.Str(s)
+	}
+	if s := c.env.d.host.Machine; s != "" {
+		items[4] = pyexpr.Str(s)
+	}
+	return pyexpr.Seq(pyexpr.Tuple, items), nil
+}
+
+func pyCPUCount(c *pyCall) (pyexpr.Value, error) {
+	n := int64(c.env.d.host.CPUs)
+	if n == 0 {
+		return pyexpr.Value{}, c.unsupported("the number of processors is not given")
+	}
+	least, most := int64(1), int64(64)
+	for i, p := range []*int64{&least, &most} {
+		if v, ok := c.given(i); ok {
+			k, isInt := v.Int64()
+			if !isInt {
+				return pyexpr.Value{}, c.unsupported("a bound is no int")
+			}
+			*p = k
+		}
+	}
+	return pyexpr.Int(max(min(n, most), least)), nil
 }
 
 // onPath makes a function of os.path that only looks at the text.

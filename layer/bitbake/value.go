@@ -30,9 +30,17 @@ func merge(a, b *unknown) *unknown {
 	return b
 }
 
-// guard stands for "${@" in an unknown text, so that expansion does not run
-// into the same expression again. Only texts with a mark hold it.
-const guard = "\x00{@"
+// hidden wraps a reference or expression whose value is not known, so that
+// expansion does not run into it again and quotes and braces around it keep
+// their meaning. Only texts with a mark hold such a piece.
+func hidden(code string) string { return "\x00" + hide.Replace(code) + "\x01" }
+
+func holdsHidden(s string) bool { return strings.IndexByte(s, 0) >= 0 }
+
+var (
+	hide = strings.NewReplacer("{", "\x02", "}", "\x03", "$", "\x04", "'", "\x05", `"`, "\x06", ":", "\x07")
+	show = strings.NewReplacer("\x02", "{", "\x03", "}", "\x04", "$", "\x05", "'", "\x06", `"`, "\x07", ":", "\x00", "", "\x01", "")
+)
 
 // value turns an inner text into an answer.
 func (t text) value() Value {
@@ -43,8 +51,8 @@ func (t text) value() Value {
 }
 
 func (t text) plain() string {
-	if t.unk == nil {
+	if t.unk == nil || !holdsHidden(t.s) {
 		return t.s
 	}
-	return strings.ReplaceAll(t.s, guard, "${@")
+	return show.Replace(t.s)
 }
