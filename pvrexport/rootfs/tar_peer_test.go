@@ -45,6 +45,39 @@ func TestTarOfDirIsTheDir(t *testing.T) {
 	}
 }
 
+// TestBsdtarOfDirIsTheDir: libarchive writes pax in its own way, with extended
+// attributes in records of its own, and reads our hard links and devices back.
+func TestBsdtarOfDirIsTheDir(t *testing.T) {
+	testreq.Root(t)
+	bsdtar := testreq.Tool(t, "bsdtar")
+	dir := zoo(t, true)
+	want := fromDir(t, dir, rootfs.DirOptions{})
+	for name, c := range map[string]struct {
+		args []string
+		opts rootfs.CompareOptions
+	}{
+		"pax":   {[]string{"--format=pax", "--xattrs"}, rootfs.CompareOptions{}},
+		"zstd":  {[]string{"--format=pax", "--xattrs", "--zstd"}, rootfs.CompareOptions{}},
+		"gzip":  {[]string{"--format=pax", "--xattrs", "--gzip"}, rootfs.CompareOptions{}},
+		"xz":    {[]string{"--format=pax", "--xattrs", "--xz"}, rootfs.CompareOptions{}},
+		"bzip2": {[]string{"--format=pax", "--xattrs", "--bzip2"}, rootfs.CompareOptions{}},
+		"gnu":   {[]string{"--format=gnutar"}, rootfs.CompareOptions{IgnoreXattrs: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data, err := exec.Command(bsdtar, append(c.args, "-C", dir, "-cf", "-", ".")...).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := rootfs.FromTar(t.Context(), pipe{bytes.NewReader(data)}, rootfs.TarOptions{TempDir: t.TempDir()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer got.Close()
+			wantSame(t, got.Tree, want, c.opts)
+		})
+	}
+}
+
 func TestTarInEveryPacking(t *testing.T) {
 	dir := zoo(t, false)
 	want := fromDir(t, dir, rootfs.DirOptions{})

@@ -250,6 +250,7 @@ func TestTarRefuses(t *testing.T) {
 		"gzip of nothing":     {gz(nil), "no end marker"},
 		"cut gzip":            {gz(good)[:60], "unexpected EOF"},
 		"gzip with bad sum":   {corrupt(gz(good), -6), "gzip: invalid checksum"},
+		"gzip and garbage":    {append(gz(good), "garbage at the end"...), "gzip stream after the archive's end: gzip: invalid header"},
 		"gzip header only":    {gz(good)[:4], "gzip"},
 		"name with NUL":       {paxNUL(t), "entry 1 at byte"},
 		"xz with huge window": {xzHuge(t, good), "xz dictionary: 4294967295 is above the limit"},
@@ -308,6 +309,7 @@ func TestSecondStreams(t *testing.T) {
 	for name, packed := range map[string][]byte{
 		"gzip":           append(gz(first), gz(second)...),
 		"xz":             append(packXZ(t, first), packXZ(t, second)...),
+		"gzip and zeros": append(gz(data), make([]byte, 10240)...),
 		"xz and padding": append(append(packXZ(t, first), 0, 0, 0, 0), packXZ(t, second)...),
 	} {
 		got, err := both(t, packed, rootfs.TarOptions{})

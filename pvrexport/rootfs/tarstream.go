@@ -2,10 +2,15 @@ package rootfs
 
 import (
 	"bufio"
+	"compress/bzip2"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 )
 
 // tarStream is the unpacked archive. It knows where it stands and how many
@@ -82,6 +87,7 @@ type source struct {
 	stream  *tarStream
 	reader  io.Reader         // for archive/tar: the stream, with Seek when it can
 	file    *io.SectionReader // a plain archive whose contents can be read in place; or nil
+	packed  *bufio.Reader     // the input below the decoder
 	packing string
 	release func()
 }
@@ -92,11 +98,12 @@ func openSource(ctx context.Context, r io.Reader, lim Limits) (*source, error) {
 		r = io.NewSectionReader(file, 0, file.Size())
 	}
 	packed := &counter{r: r}
-	packing, z, release, err := unpack(bufio.NewReaderSize(packed, 128<<10))
+	buf := bufio.NewReaderSize(packed, 128<<10)
+	packing, z, release, err := unpack(buf)
 	if err != nil {
 		return nil, err
 	}
-	s := &source{stream: &tarStream{ctx: ctx, r: z, lim: lim}, packing: packing, release: release}
+	s := &source{stream: &tarStream{ctx: ctx, r: z, lim: lim}, packed: buf, packing: packing, release: release}
 	s.reader = s.stream
 	switch {
 	case packing != "":
@@ -109,15 +116,37 @@ func openSource(ctx context.Context, r io.Reader, lim Limits) (*source, error) {
 }
 
 // finish reads what follows the archive's end, so that the packing's own sums
-// are checked.
+// are checked. Zeros after the packed stream are padding: bsdtar fills its last
+// record with them.
 func (s *source) finish() error {
 	if s.packing == "" {
 		return nil
 	}
-	if _, err := io.Copy(io.Discard, s.stream); err != nil {
-		return fmt.Errorf("%s stream after the archive's end: %w", s.packing, err)
+	_, err := io.Copy(io.Discard, s.stream)
+	if err == nil || notAStream(err) && onlyZeros(s.packed) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s stream after the archive's end: %w", s.packing, err)
+}
+
+// notAStream reports whether a decoder found no further stream where one could
+// begin.
+func notAStream(err error) bool {
+	_, bz := errors.AsType[bzip2.StructuralError](err)
+	return bz || errors.Is(err, gzip.ErrHeader) || errors.Is(err, zstd.ErrMagicMismatch)
+}
+
+func onlyZeros(r io.Reader) bool {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if !allZero(buf[:n]) {
+			return false
+		}
+		if err != nil {
+			return errors.Is(err, io.EOF)
+		}
+	}
 }
 
 // seekable returns the rest of r when it can be read at any place later: a
