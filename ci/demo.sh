@@ -1,4 +1,12 @@
 #!/bin/sh
-# The main job on real input; `make demo` calls it.
+# The main job on real input; `make demo` calls it: the example containers for
+# three platforms, what is in them, and whether a device would take them.
 set -eu
-bin/pvkit version
+say() { printf '\n$ %s\n' "$*"; "$@"; }
+rm -rf out
+
+say bin/pvkit build examples/pv-example-* --arch amd64,arm64,armv7 -o out
+set -- out/*.pvrexport.tgz
+say bin/pvkit verify "$@"
+say bin/pvkit inspect "$1"
+say bin/pvkit ls -R "$1" /usr

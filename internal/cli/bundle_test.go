@@ -249,3 +249,56 @@ func TestDiff(t *testing.T) {
 		t.Errorf("no JSON: %s", out)
 	}
 }
+
+func TestVerify(t *testing.T) {
+	good := writeExample(t, "good.tgz", "hello\n", exampleRun)
+	strings1 := writeExample(t, "strings.tgz", "hello\n", strings.Replace(exampleRun, `[{"name":"db","type":"unix","target":"/run/db.sock"}]`, `["db"]`, 1))
+	code, out, errs := run(t, "verify", good)
+	if code != 0 || !strings.Contains(out, "ok: 2 objects, 1 images") {
+		t.Errorf("good bundle: %d\n%s%s", code, out, errs)
+	}
+	code, out, _ = run(t, "verify", good, strings1)
+	if code != cli.ExitFindings || !strings.Contains(out, "app/run.json: error:") || !strings.Contains(out, "a device will not take it") {
+		t.Errorf("services as strings: %d\n%s", code, out)
+	}
+	code, out, _ = run(t, "verify", "--json", strings1)
+	var report struct {
+		OK       bool
+		Findings []struct{ Severity, Rule, Message string }
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != cli.ExitFindings || report.OK || len(report.Findings) == 0 {
+		t.Errorf("json: %d %v\n%s", code, err, out)
+	}
+	if code, _, errs := run(t, "verify", "/no/such"); code != cli.ExitFailure || !strings.Contains(errs, "/no/such") {
+		t.Errorf("no file: %d %s", code, errs)
+	}
+}
+
+func TestVerifySeesADamagedImage(t *testing.T) {
+	img := image(t, exampleTree(t, strings.Repeat("some text that is compressed\n", 500)))
+	// The byte lies in the data blocks, behind the superblock.
+	img[120] ^= 0xff
+	var mem pvrexport.Memory
+	id := pvrexport.ObjectID(img)
+	mem.Put(id, img)
+	state := pvrexport.NewState()
+	v, err := pvrexport.ObjectValue(id)
+	if err == nil {
+		err = state.Set("app/root.squashfs", v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := pvrexport.Write(context.Background(), &b, state, &mem, pvrexport.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "damaged.tgz")
+	if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := run(t, "verify", file)
+	if code != cli.ExitFindings || !strings.Contains(out, "app/root.squashfs: error:") {
+		t.Errorf("code %d\n%s%s", code, out, errs)
+	}
+}

@@ -45,15 +45,16 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // commands lists every command; a new one is a file and a line here.
 func commands(env Env) []*cobra.Command {
 	return []*cobra.Command{
+		buildCommand(env),
+		addCommand(env),
 		inspectCommand(env),
+		verifyCommand(env),
+		diffCommand(env),
 		lsCommand(env),
 		catCommand(env),
 		extractCommand(env),
 		unpackCommand(env),
-		diffCommand(env),
 		versionCommand(env),
-		buildCommand(env),
-		addCommand(env),
 	}
 }
 

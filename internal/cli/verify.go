@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pvkit/pvkit/internal/diag"
+	"github.com/pvkit/pvkit/pvrexport"
+	"github.com/pvkit/pvkit/pvrexport/squashfs"
+)
+
+func verifyCommand(env Env) *cobra.Command {
+	var asJSON, strict, quiet bool
+	c := &cobra.Command{
+		Use:   "verify FILE...",
+		Short: "Check that a device will take a bundle",
+		Long: `Check bundles as a device would, and more: the archive, every digest, the state,
+the manifests (run.json, services.json, signatures), and every block of the
+root filesystems.
+
+A finding is an error if a device refuses, crashes on or silently misreads it; a
+warning if it works and cannot have been meant. Exit code 1 means that there
+are errors, with --strict also warnings.
+
+FILE is a bundle (tar, plain or packed with gzip or zstd; "-" is standard
+input).`,
+		Example: `  pvkit verify out/*.pvrexport.tgz
+  pvkit verify --json app.pvrexport.tgz | jq -r '.findings[].message'`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			failed := false
+			for _, name := range args {
+				report, err := verifyFile(c.Context(), env, name)
+				if err != nil {
+					return err
+				}
+				if err := report.write(env.Stdout, asJSON, quiet); err != nil {
+					return err
+				}
+				worst, any := diag.Worst(report.Findings)
+				failed = failed || any && (worst == diag.Error || strict && worst == diag.Warning)
+			}
+			if failed {
+				return ErrFindings
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each file")
+	c.Flags().BoolVar(&strict, "strict", false, "exit with 1 for warnings, too")
+	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print findings only")
+	return c
+}
+
+// verifyReport is what `pvkit verify` says of a file.
+type verifyReport struct {
+	File     string            `json:"file"`
+	OK       bool              `json:"ok"` // no errors
+	Objects  int               `json:"objects"`
+	Images   []verifiedImage   `json:"images"`
+	Findings []diag.Diagnostic `json:"findings"`
+}
+
+type verifiedImage struct {
+	Key         string `json:"key"`
+	Compression string `json:"compression"`
+	Files       int    `json:"files"`
+	Blocks      int    `json:"blocks"`
+}
+
+func verifyFile(ctx context.Context, env Env, name string) (report verifyReport, err error) {
+	in := env.Stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return report, err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		in = f
+	}
+	report = verifyReport{File: name, Images: []verifiedImage{}}
+	findings, info, err := pvrexport.Verify(ctx, in, pvrexport.VerifyOptions{
+		TempDir: env.Getenv("TMPDIR"),
+		CheckObject: func(key, _ string, content io.ReaderAt, size int64) []diag.Diagnostic {
+			if !strings.HasSuffix(key, ".squashfs") {
+				return nil
+			}
+			seen, found := verifyImage(ctx, key, content, size)
+			report.Images = append(report.Images, seen)
+			return found
+		},
+	})
+	if err != nil {
+		return report, fmt.Errorf("verify %s: %w", name, err)
+	}
+	worst, any := diag.Worst(findings)
+	report.OK = !any || worst < diag.Error
+	report.Objects, report.Findings = info.Objects, append([]diag.Diagnostic{}, findings...)
+	return report, nil
+}
+
+// verifyImage reads an image to its last block.
+func verifyImage(ctx context.Context, key string, content io.ReaderAt, size int64) (verifiedImage, []diag.Diagnostic) {
+	seen := verifiedImage{Key: key}
+	finding := func(sev diag.Severity, rule, message string) diag.Diagnostic {
+		return diag.Diagnostic{Pos: diag.Position{File: key}, Severity: sev, Rule: rule, Message: message}
+	}
+	im, err := squashfs.Open(content, size)
+	if err != nil {
+		return seen, []diag.Diagnostic{finding(diag.Error, "image", err.Error())}
+	}
+	seen.Compression = im.Info().Compression.String()
+	problems, stats, err := im.Verify(ctx, squashfs.VerifyOptions{})
+	if err != nil {
+		return seen, []diag.Diagnostic{finding(diag.Error, "image", err.Error())}
+	}
+	seen.Files, seen.Blocks = stats.Files, stats.Blocks+stats.Fragments
+	var out []diag.Diagnostic
+	for _, p := range problems {
+		sev := diag.Error
+		if p.Gravity == squashfs.Unusual {
+			sev = diag.Warning
+		}
+		message := p.Message
+		if p.Path != "" {
+			message = printable(p.Path) + ": " + message
+		}
+		if p.Offset >= 0 {
+			message += fmt.Sprintf(" (at byte %d)", p.Offset)
+		}
+		out = append(out, finding(sev, "image-"+p.Rule, message))
+	}
+	if stats.More > 0 {
+		out = append(out, finding(diag.Note, "image", fmt.Sprintf("%d more problems are not listed", stats.More)))
+	}
+	return seen, out
+}
+
+func (r verifyReport) write(w io.Writer, asJSON, quiet bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(r)
+	}
+	for _, d := range r.Findings {
+		if _, err := fmt.Fprintf(w, "%s: %s\n", r.File, d); err != nil {
+			return err
+		}
+	}
+	if quiet {
+		return nil
+	}
+	verdict := "ok"
+	if !r.OK {
+		verdict = "a device will not take it"
+	}
+	_, err := fmt.Fprintf(w, "%s: %s: %d objects, %d images, %d findings\n", r.File, verdict, r.Objects, len(r.Images), len(r.Findings))
+	return err
+}
