@@ -36,14 +36,15 @@ func (d *Datastore) Recipe(file string, appends ...string) (*Datastore, error) {
 			return r, err
 		}
 	}
+	if err := r.finishRecipe(); err != nil {
+		return r, err
+	}
 	return r, r.Finalize()
 }
 
-// Finalize does what BitBake does at the end of a recipe: deferred inherits,
-// key expansion. Anonymous Python is not run: the variables that it may set
-// become unknown.
-func (d *Datastore) Finalize() error {
-	if v := d.find("_FAILPARSINGERRORHANDLED"); v != nil && v.content != nil && d.special.recipe {
+// finishRecipe is what BitBake does before key expansion, in a recipe only.
+func (d *Datastore) finishRecipe() error {
+	if v := d.find("_FAILPARSINGERRORHANDLED"); v != nil && v.content != nil {
 		return &Error{Type: "BBHandledException", Msg: "a renamed variable is set"}
 	}
 	for len(d.special.deferred) > 0 {
@@ -53,6 +54,13 @@ func (d *Datastore) Finalize() error {
 			return err
 		}
 	}
+	return nil
+}
+
+// Finalize expands the names of variables and looks at anonymous Python, as
+// BitBake does at the end of a recipe and for ` + "`bitbake -e`" + `. Anonymous Python
+// is not run: the variables that it may set become unknown.
+func (d *Datastore) Finalize() error {
 	if err := d.expandKeys(); err != nil {
 		return err
 	}

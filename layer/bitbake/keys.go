@@ -14,7 +14,11 @@ import (
 func (d *Datastore) expandKeys() error {
 	type todo struct{ key, to string }
 	var list []todo
-	for _, key := range d.keys() {
+	keys, err := d.keys()
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
 		if !strings.Contains(key, "${") {
 			continue
 		}
@@ -61,21 +65,22 @@ func (d *Datastore) lastPos(name string) diag.Position {
 
 // keys lists what iterating over a DataSmart gives, sorted: names with a
 // record, and names that an active override brings into being.
-func (d *Datastore) keys() []string {
+func (d *Datastore) keys() ([]string, error) {
 	seen := map[string]bool{}
 	for _, n := range d.Names() {
 		seen[n] = true
 	}
-	if d.needOverrides() == nil {
-		for n, data := range d.overrideData {
-			for _, o := range data {
-				if d.overrides.active(o.words) {
-					seen[n] = true
-				}
+	if err := d.needOverrides(); err != nil {
+		return nil, err
+	}
+	for n, data := range d.overrideData {
+		for _, o := range data {
+			if d.overrides.active(o.words) {
+				seen[n] = true
 			}
 		}
 	}
-	return slices.Sorted(maps.Keys(seen))
+	return slices.Sorted(maps.Keys(seen)), nil
 }
 
 // rename is DataSmart.renameVar: value, operations and overriding names move.
