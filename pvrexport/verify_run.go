@@ -49,6 +49,7 @@ func (c *stateCheck) run(dir string, v Value) {
 	r.files()
 	r.storage()
 	r.roles()
+	r.logs()
 	r.drivers()
 	r.recovery()
 	r.network()
@@ -89,6 +90,9 @@ func (r *runCheck) oneOf(severity diag.Severity, rule, key, effect string, value
 	}
 }
 
+// runlevels are the old names of groups; devices still read them.
+var runlevels = []string{"data", "root", "platform", "app"}
+
 const refused = "devices refuse the whole revision"
 
 func (r *runCheck) values() {
@@ -99,15 +103,19 @@ func (r *runCheck) values() {
 	case name != r.dir:
 		r.errorf("run-name", r.file, "\"name\" is %q, but the directory is %q: files and services would not belong to the container", name, r.dir)
 	}
-	if t, ok := asString(r.run["type"]); !ok || t != "lxc" {
+	// pvr writes no type for a container that is only mounted.
+	if t, ok := asString(r.run["type"]); (ok || !r.mountOnly()) && t != "lxc" {
 		r.errorf("run-lxc", r.file, `"type" is %q, not "lxc": the container cannot start`, t)
 	}
 	r.oneOf(diag.Error, "run-restart-policy", "restart_policy", refused, "system", "container")
 	r.oneOf(diag.Error, "run-status-goal", "status_goal", refused, "MOUNTED", "STARTED", "READY")
-	r.oneOf(diag.Warning, "run-runlevel", "runlevel", "devices ignore it", "data", "root", "platform", "app")
+	r.oneOf(diag.Warning, "run-runlevel", "runlevel", "devices ignore it", runlevels...)
 	r.oneOf(diag.Warning, "run-automodfw", "automodfw", `devices take anything but "no" for yes`, "no", "yes")
 	if groups, here := r.groups(); here {
 		r.oneOf(diag.Error, "run-group", "group", refused, groups...)
+		if level := r.run.str("runlevel"); slices.Contains(runlevels, level) && !slices.Contains(groups, level) {
+			r.errorf("run-group", r.file, `"runlevel" is %q, and the state defines no group of that name: %s`, level, refused)
+		}
 	} else {
 		r.oneOf(diag.Warning, "run-group", "group", "refused on devices that do not define it", groups...)
 	}
@@ -123,7 +131,7 @@ func (c *stateCheck) groups() (names []string, here bool) {
 		raw, ok = o["groups"]
 	}
 	if !ok {
-		return []string{"data", "root", "platform", "app"}, false
+		return runlevels, false
 	}
 	elements, _ := asArray(raw)
 	for _, e := range elements {
@@ -194,6 +202,16 @@ func (r *runCheck) roles() {
 	for i, raw := range roles {
 		if role, ok := asString(raw); !ok || role != "mgmt" && role != "nobody" {
 			r.warnf("run-roles", r.file, "\"roles[%d]\" is %s, not mgmt or nobody: devices ignore it", i, raw)
+		}
+	}
+}
+
+// logs follows do_action_for_one_log.
+func (r *runCheck) logs() {
+	logs, _ := asArray(r.run["logs"])
+	for i, raw := range logs {
+		if o, ok := asObject(raw); !ok || len(o) == 0 {
+			r.errorf("run-logs", r.file, "\"logs[%d]\" is %s, not an object with members: %s", i, raw, refused)
 		}
 	}
 }

@@ -178,6 +178,10 @@ func TestVerifyRun(t *testing.T) {
 		{good + `,"automodfw":"off"`, `warning run-automodfw app/run.json: "automodfw" is "off"`},
 		{good + `,"dev-log":"true"`, `error run-type app/run.json: "dev-log" is a string; devices need a boolean`},
 		{good + `,"roles":["nobody","mgmt"]`, ``},
+		{strings.Replace(good, `"type":"lxc","config":"c"`, `"runlevel":"data"`, 1), ``},
+		{good + `,"logs":[{"file":"/x","maxsize":1}]`, ``},
+		{good + `,"logs":["/x"]`, `error run-logs app/run.json: "logs[0]" is "/x", not an object`},
+		{good + `,"logs":[{}]`, `error run-logs app/run.json: "logs[0]" is {}, not`},
 		{good + `,"roles":["admin"]`, `warning run-roles app/run.json: "roles[0]" is "admin"`},
 		{good + `,"roles":"mgmt"`, `error run-type app/run.json: "roles" is a string`},
 		{good + `,"storage":{"v":{"persistence":"permanent"}}`, ``},
@@ -223,6 +227,22 @@ func TestVerifyRun(t *testing.T) {
 			strings.Replace(good, `"app"`, `"own"`, 1)+`},"own/c":"`+idA+`","own/r":"`+idB+`","own/services.json":{"#spec":"service-manifest-xconnect@1","services":[{"name":"own","type":"unix","socket":"/s"}]}`)
 		if c.want == "" && got != "" || c.want != "" && !strings.Contains("\n"+got, "\n"+c.want) {
 			t.Errorf("%s\ngot  %s\nwant %s", c.run, got, c.want)
+		}
+	}
+}
+
+func TestVerifyGroups(t *testing.T) {
+	const run = `"app/run.json":{"#spec":"service-manifest-run@1","name":"app","root-volume":"r","status_goal":"MOUNTED",`
+	files := `,"app/r":"` + idA + `"`
+	for _, c := range []struct{ members, want string }{
+		{run + `"group":"mine"}` + files + `,"groups.json":[{"name":"mine"}]`, ``},
+		{run + `"group":"mine"}` + files + `,"device.json":{"groups":[{"name":"mine"}]}`, ``},
+		{run + `"group":"app"}` + files + `,"groups.json":[{"name":"mine"}]`, `error run-group app/run.json: "group" is "app", not one of mine: devices refuse`},
+		{run + `"runlevel":"app"}` + files + `,"groups.json":[{"name":"mine"}]`, `error run-group app/run.json: "runlevel" is "app", and the state defines no group`},
+	} {
+		got := verifyMembers(t, c.members)
+		if c.want == "" && got != "" || !strings.Contains("\n"+got, "\n"+c.want) {
+			t.Errorf("%s\ngot  %s\nwant %s", c.members, got, c.want)
 		}
 	}
 }

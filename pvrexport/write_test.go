@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,35 @@ func TestWriteLayout(t *testing.T) {
 				t.Errorf("after the last entry: %v", err)
 			}
 		})
+	}
+}
+
+// TestWriteBytes pins the bytes of a bundle that is part image, part text. They
+// must be the same on every platform and whatever the number of processors; a
+// change means that a new version of the compressor makes other bundles.
+func TestWriteBytes(t *testing.T) {
+	s, objects := sample(t)
+	noise := make([]byte, 3<<20)
+	_, _ = rand.NewChaCha8([32]byte{7}).Read(noise)
+	put(t, s, objects, "app/noise", string(noise))
+	put(t, s, objects, "app/text", strings.Repeat("every good boy does fine\n", 50000)+string(noise[:1000]))
+	for _, c := range []struct {
+		opts pvrexport.WriteOptions
+		want string
+	}{
+		{pvrexport.WriteOptions{}, "b278b2ee177f21cc"},
+		{pvrexport.WriteOptions{Level: 9}, "d4c7a0bf4107b1a2"},
+		{pvrexport.WriteOptions{Compression: pvrexport.Zstd}, "f64f1c8be6413211"},
+		{pvrexport.WriteOptions{Compression: pvrexport.None}, "2327025b9147d365"},
+	} {
+		for _, procs := range []int{1, 8} {
+			old := runtime.GOMAXPROCS(procs)
+			got := pvrexport.ObjectID(write(t, s, objects, c.opts))[:16]
+			runtime.GOMAXPROCS(old)
+			if got != c.want {
+				t.Errorf("%v, level %d, %d processors: %s, want %s", c.opts.Compression, c.opts.Level, procs, got, c.want)
+			}
+		}
 	}
 }
 
