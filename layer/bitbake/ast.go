@@ -134,6 +134,7 @@ type AddTask struct {
 	Node
 	Name                string
 	Before, After       string
+	Args                string // all behind "addtask", as written
 	HasBefore, HasAfter bool
 }
 

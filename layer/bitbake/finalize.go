@@ -22,26 +22,6 @@ func (d *Datastore) InheritClasses(classes, verb string) error {
 	return d.inherit(classes, diag.Position{}, verb)
 }
 
-// Recipe evaluates a recipe on a copy of d: the recipe, its appends in the
-// given order, deferred inherits, key expansion. The copy is returned with an
-// error too, as far as it came.
-func (d *Datastore) Recipe(file string, appends ...string) (*Datastore, error) {
-	r := d.Copy()
-	r.special.recipe = true
-	if err := r.handle(file, Via{Verb: "parse", File: file}, false); err != nil {
-		return r, err
-	}
-	for _, a := range appends {
-		if err := r.handleAs(a, Via{Verb: "bbappend", File: a}, false, false); err != nil {
-			return r, err
-		}
-	}
-	if err := r.finishRecipe(); err != nil {
-		return r, err
-	}
-	return r, r.Finalize()
-}
-
 // finishRecipe is what BitBake does before key expansion, in a recipe only.
 func (d *Datastore) finishRecipe() error {
 	if v := d.find("_FAILPARSINGERRORHANDLED"); v != nil && v.content != nil {

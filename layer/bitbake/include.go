@@ -12,6 +12,9 @@ import (
 	"github.com/pvkit/pvkit/layer/bitbake/pyexpr"
 )
 
+// verbRecipe marks the way to a recipe: FILE stays on it.
+const verbRecipe = "recipe"
+
 // maxIncludes bounds the nesting of files. BitBake's own bound is Python's
 // stack, which ends such a recursion at about 165 files.
 const maxIncludes = 150
@@ -88,7 +91,7 @@ func (d *Datastore) handleAs(name string, via Via, base, conf bool) error {
 	if err := d.evalAll(f); err != nil {
 		return err
 	}
-	if hadFile && oldFile.s != "" && (conf || !class && abs != oldFile.s) {
+	if via.Verb != verbRecipe && hadFile && oldFile.s != "" && (conf || !class && abs != oldFile.s) {
 		return setFile(oldFile)
 	}
 	return nil

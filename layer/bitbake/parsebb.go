@@ -239,7 +239,7 @@ func (p *fileParser) addTask(l *logical, rest string) bool {
 	if n == 0 {
 		return false
 	}
-	t := &AddTask{Name: rest[:n]}
+	t := &AddTask{Name: rest[:n], Args: rest}
 	tail, _ := cutSpace(rest[n:])
 	ignored := tail
 	for {
