@@ -118,7 +118,7 @@ func add(ctx context.Context, env Env, f addFlags) error {
 	if err != nil {
 		return err
 	}
-	if opts.Image, err = f.image.image(); err != nil {
+	if err := f.image.apply(env, &opts); err != nil {
 		return err
 	}
 	if f.from == "-" {

@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/pvkit/pvkit/internal/diag"
 	"github.com/pvkit/pvkit/pvrexport/container"
+	"github.com/pvkit/pvkit/pvrexport/rootfs"
 	"github.com/pvkit/pvkit/pvrexport/squashfs"
 )
 
@@ -98,22 +98,50 @@ type imageFlags struct {
 	preset, compression, blockSize string
 	level                          int
 	engine                         string
-	flags                          *pflag.FlagSet
 }
 
 func (f *imageFlags) add(c *cobra.Command) {
-	f.flags = c.Flags()
+	flags := c.Flags()
 	var presets []string
 	for _, p := range squashfs.Presets() {
 		presets = append(presets, p.Name)
 	}
-	f.flags.StringVar(&f.preset, "preset", "", "compression settings: "+strings.Join(presets, ", "))
-	f.flags.StringVar(&f.compression, "compression", "", "codec: "+strings.Join(container.Compressions(), ", "))
-	f.flags.StringVar(&f.blockSize, "block-size", "", "4K to 1M, a power of two")
-	f.flags.IntVar(&f.level, "level", 0, "effort of gzip (1-9), zstd (1-22) or xz (1-9)")
+	flags.StringVar(&f.preset, "preset", "", "compression settings: "+strings.Join(presets, ", "))
+	flags.StringVar(&f.compression, "compression", "", "codec: "+strings.Join(container.Compressions(), ", "))
+	flags.StringVar(&f.blockSize, "block-size", "", "4K to 1M, a power of two")
+	flags.IntVar(&f.level, "level", 0, "effort of gzip (1-9), zstd (1-22) or xz (1-9)")
+	flags.StringVar(&f.engine, "engine", "internal", "what writes the image: internal, "+strings.Join(squashfs.ExternalTools(), ", "))
+	complete(c, "engine", append([]string{"internal"}, squashfs.ExternalTools()...))
 	complete(c, "preset", presets)
 	complete(c, "compression", container.Compressions())
 	complete(c, "block-size", []string{"4K", "8K", "16K", "32K", "64K", "128K", "256K", "512K", "1M"})
+}
+
+// apply turns the flags into options, checked.
+func (f *imageFlags) apply(env Env, opts *container.Options) (err error) {
+	if opts.Image, err = f.image(); err != nil {
+		return err
+	}
+	opts.Engine, err = f.external(env)
+	return err
+}
+
+// external is the engine that was asked for, nil for our own.
+func (f *imageFlags) external(env Env) (container.Engine, error) {
+	if f.engine == "internal" {
+		return nil, nil
+	}
+	if !slices.Contains(squashfs.ExternalTools(), f.engine) {
+		return nil, usagef("--engine %q: want internal, %s", f.engine, strings.Join(squashfs.ExternalTools(), ", "))
+	}
+	path := lookPath(env.Getenv, f.engine)
+	if path == "" {
+		return nil, fmt.Errorf("--engine %s: there is no such program on PATH", f.engine)
+	}
+	e := squashfs.External{Tool: f.engine, Path: path, Env: []string{"PATH=" + env.Getenv("PATH")}}
+	return func(ctx context.Context, w *os.File, t *rootfs.Tree, o squashfs.Options) (squashfs.Stats, error) {
+		return e.Write(ctx, w, filepath.Dir(w.Name()), t, o)
+	}, nil
 }
 
 // image turns the flags into settings, checked.
@@ -145,7 +173,7 @@ func build(ctx context.Context, env Env, f buildFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	if opts.Image, err = f.image.image(); err != nil {
+	if err := f.image.apply(env, &opts); err != nil {
 		return err
 	}
 	defs, err := definitions(env, args)
@@ -361,17 +389,23 @@ func goTool(getenv func(string) string) container.GoTool {
 			t.Env = append(t.Env, name+"="+v)
 		}
 	}
+	t.Path = lookPath(getenv, "go")
+	return t
+}
+
+// lookPath finds a program on the PATH of the environment, "" when there is
+// none. The current directory is never searched.
+func lookPath(getenv func(string) string, name string) string {
 	for _, dir := range filepath.SplitList(getenv("PATH")) {
-		if dir == "" {
-			continue // the current directory holds no toolchain
+		file := filepath.Join(dir, name)
+		if !filepath.IsAbs(file) {
+			continue
 		}
-		file := filepath.Join(dir, "go")
 		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
-			t.Path = file
-			break
+			return file
 		}
 	}
-	return t
+	return ""
 }
 
 // count is "1 build", "2 builds".

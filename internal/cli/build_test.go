@@ -121,6 +121,8 @@ func TestBuild(t *testing.T) {
 		"bad block size":       {args: []string{"build", "--block-size", "3K"}, code: cli.ExitUsage, errs: "pvkit: squashfs option block size: 3072 is not a power of two from 4096 to 1048576\n"},
 		"bad level":            {args: []string{"build", "--compression", "lz4", "--level", "3"}, code: cli.ExitUsage, errs: "pvkit: squashfs option level: lz4 has no levels\n"},
 		"bad epoch":            {args: []string{"build"}, env: map[string]string{"SOURCE_DATE_EPOCH": "today"}, code: cli.ExitUsage, errs: "pvkit: SOURCE_DATE_EPOCH=today: want seconds since 1970, at most 4294967295\n"},
+		"bad engine":           {args: []string{"build", "--engine", "genext2fs"}, code: cli.ExitUsage, errs: "pvkit: --engine \"genext2fs\": want internal, mksquashfs, tar2sqfs\n"},
+		"missing engine":       {args: []string{"build", "--engine", "tar2sqfs"}, env: map[string]string{"PATH": "relative"}, code: cli.ExitFailure, errs: "pvkit: --engine tar2sqfs: there is no such program on PATH\n"},
 		"missing file":         {args: []string{"build", "none"}, code: cli.ExitFailure, errs: "pvkit: open none: no such file or directory\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,6 +202,27 @@ func TestBuildEpochAndPreset(t *testing.T) {
 	}
 	if got := im.Info().Compression; got != squashfs.XZ {
 		t.Errorf("compression %s", got)
+	}
+}
+
+func TestBuildWithAnotherEngine(t *testing.T) {
+	for _, tool := range squashfs.ExternalTools() {
+		testreq.Tool(t, tool)
+		folder(t, map[string]string{"container.yaml": goodYAML})
+		code, _, errs := call{
+			args: []string{"build", "-q", "--preset", "xz", "--engine", tool, "--arch", "amd64"},
+			env:  map[string]string{"PATH": os.Getenv("PATH")},
+		}.run(t)
+		if code != 0 {
+			t.Fatal(errs)
+		}
+		im, tree := rootOf(t, filepath.Join("out", "good-amd64.pvrexport.tgz"), "good")
+		if n := tree.Lookup("a"); n == nil || n.Size() != 1 || im.Info().Compression != squashfs.XZ {
+			t.Errorf("%s: %+v in %s", tool, n, im.Info().Compression)
+		}
+		if made := names(t, "out"); len(made) != 1 {
+			t.Errorf("%s: made %v", tool, made)
+		}
 	}
 }
 
