@@ -12,10 +12,10 @@ import (
 // 1000 frames of which a variable takes about six.
 const (
 	maxNesting     = 160
-	maxText        = 256 << 20 // bytes of one value
+	maxText        = 64 << 20 // bytes of one value
 	maxRounds      = 1000      // rescans of one value
 	maxDiagnostics = 10000
-	maxStatements  = 5_000_000 // of one datastore
+	maxStatements  = 1_000_000 // of one datastore
 )
 
 // LimitError says which bound of this package an evaluation ran into.

@@ -10,7 +10,7 @@ import (
 const (
 	maxText  = 64 << 20  // bytes of one text
 	maxItems = 1 << 20   // elements of one list
-	maxSteps = 5_000_000 // nodes walked
+	maxSteps = 1_000_000 // nodes walked
 )
 
 // Env is what an expression can reach outside itself.
