@@ -144,7 +144,11 @@ func addBuild(ctx context.Context, env Env, f addFlags, opts container.Options, 
 	if out == "" {
 		out = container.FileName(f.name, "")
 	}
-	if out != "-" {
+	stream, err := outputStream(env, out)
+	if err != nil {
+		return err
+	}
+	if stream == nil {
 		opts.TempDir = filepath.Dir(out)
 	}
 	b, err := container.NewBuilder(opts)
@@ -156,8 +160,9 @@ func addBuild(ctx context.Context, env Env, f addFlags, opts container.Options, 
 	p := newProgress(ctx, env, jobs, f.quiet)
 	watch := func(s container.Stage, done, total int64) { p.Progress(0, s, done, total) }
 	var res *container.Result
-	if out == "-" {
-		res, err = b.Build(ctx, def, "", env.Stdout, watch)
+	if stream != nil {
+		res, err = b.Build(ctx, def, "", stream, watch)
+		err = errors.Join(err, stream.Close())
 	} else {
 		res, err = b.BuildFile(ctx, def, "", out, watch)
 	}
@@ -173,6 +178,26 @@ func addBuild(ctx context.Context, env Env, f addFlags, opts container.Options, 
 	}
 	return nil
 }
+
+// outputStream is where a bundle goes that becomes no file: standard output,
+// or a pipe or device that must not be replaced by one. It is nil for a file.
+func outputStream(env Env, out string) (io.WriteCloser, error) {
+	if out == "-" {
+		return keepOpen{env.Stdout}, nil
+	}
+	switch st, err := os.Stat(out); {
+	case err != nil || st.Mode().IsRegular():
+		return nil, nil
+	case st.IsDir():
+		return nil, usagef("-o %s: a directory; name a file", out)
+	}
+	return os.OpenFile(out, os.O_WRONLY, 0)
+}
+
+// keepOpen is a stream that somebody else closes.
+type keepOpen struct{ io.Writer }
+
+func (keepOpen) Close() error { return nil }
 
 // definition turns the flags into what a container.yaml would say.
 func (f addFlags) definition() (*container.Definition, error) {

@@ -406,6 +406,7 @@ func TestAddErrors(t *testing.T) {
 		{"--from r a --times never", cli.ExitUsage, "want keep or epoch"},
 		{"--from junk.tar a --times epoch", cli.ExitUsage, "for directories"},
 		{"--from r a --json -o -", cli.ExitUsage, "standard output"},
+		{"--from r a -o r", cli.ExitUsage, "a directory"},
 		{"--from r a -o none/x.tgz", cli.ExitFailure, "none"},
 		{"--from r a --format-options=-comp", cli.ExitUsage, "-comp needs a value"},
 	} {
@@ -416,6 +417,17 @@ func TestAddErrors(t *testing.T) {
 	}
 	if left := names(t, "."); len(left) != 7 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A device or pipe must not be replaced by a file.
+func TestAddToDevice(t *testing.T) {
+	folder(t, map[string]string{"r/a": "a"})
+	if code, _, errs := (call{args: []string{"add", "--from", "r", "a", "-q", "-o", os.DevNull}}).run(t); code != 0 {
+		t.Error(errs)
+	}
+	if st, err := os.Stat(os.DevNull); err != nil || st.Mode()&os.ModeCharDevice == 0 {
+		t.Fatalf("%s is %v, %v", os.DevNull, st.Mode(), err)
 	}
 }
 

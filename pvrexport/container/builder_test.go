@@ -332,8 +332,9 @@ func xattr(tree *rootfs.Tree, name, attr string) string {
 	return ""
 }
 
-// TestSameInputSameBytes builds a definition twice: from two checkouts made
-// under different umasks at different times, with one worker and with four.
+// TestSameInputSameBytes builds a definition twice: from two checkouts made by
+// different users (if the test is root's), under different umasks at different
+// times, with one worker and with four.
 func TestSameInputSameBytes(t *testing.T) {
 	for _, codec := range []string{"gzip", "zstd", "xz", "lz4", "lz4hc", "none"} {
 		t.Run(codec, func(t *testing.T) {
@@ -349,7 +350,10 @@ func TestSameInputSameBytes(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				return errors.Join(os.Chmod(name, st.Mode()&0o700), os.Chtimes(name, later, later))
+				if os.Geteuid() == 0 {
+					err = os.Lchown(name, 1234, 5678)
+				}
+				return errors.Join(err, os.Chmod(name, st.Mode()&0o700), os.Chtimes(name, later, later))
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -403,6 +407,54 @@ func TestGoLayer(t *testing.T) {
 	}
 	if out, err := exec.Command(file).CombinedOutput(); string(out) != "you\n" {
 		t.Errorf("the program says %q, %v", out, err)
+	}
+}
+
+// TestExamplesAreReproducible builds the examples where they are and in a copy
+// that somebody else made: another path, umask and time, no version control.
+func TestExamplesAreReproducible(t *testing.T) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const top = "../.."
+	there := t.TempDir()
+	if err := os.CopyFS(filepath.Join(there, "examples"), os.DirFS(filepath.Join(top, "examples"))); err != nil {
+		t.Fatal(err)
+	}
+	mod, err := os.ReadFile(filepath.Join(top, "go.mod"))
+	if err := errors.Join(err, os.WriteFile(filepath.Join(there, "go.mod"), mod, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(there, func(name string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			err = os.Chmod(name, 0o600)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(top, "examples", "*", container.DefinitionFile))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	opts := container.Options{Go: container.GoTool{Path: goTool, Env: os.Environ()}}
+	for i, file := range files {
+		dir := filepath.Dir(file)
+		archs := []container.Arch{"amd64"}
+		if i == len(files)-1 {
+			archs = append(archs, "armv7") // one is enough: a cold build cache costs
+		}
+		for _, arch := range archs {
+			opts.Workers = 1
+			one, _ := build(t, dir, arch, opts)
+			opts.Workers = 3
+			two, _ := build(t, filepath.Join(there, "examples", filepath.Base(dir)), arch, opts)
+			if !bytes.Equal(one, two) {
+				t.Errorf("%s for %s: the bundles differ: %s and %s", dir, arch, pvrexport.ObjectID(one), pvrexport.ObjectID(two))
+			}
+		}
 	}
 }
 
