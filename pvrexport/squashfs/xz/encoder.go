@@ -32,7 +32,7 @@ const (
 // pairs are the knees of measured curves.
 var effort = [...]struct{ depth, nice int }{
 	Default:  {16, 40},
-	Smallest: {256, 128},
+	Smallest: {128, 128},
 }
 
 // ErrTooLarge is what Encode returns for more bytes than the dictionary holds.

@@ -95,9 +95,6 @@ func (f *finder) at(pos int) []match {
 		best = 2 + matchLen(src[pos-d2+2:], src[pos+2:limit])
 		f.found[0] = match{uint32(best), uint32(d2 - 1)}
 		count = 1
-		if best >= f.nice {
-			return f.found[:count]
-		}
 	}
 	if best == 2 {
 		if d3 := int(f.link3[pos]); d3 != 0 && d3 != d2 {
@@ -105,32 +102,37 @@ func (f *finder) at(pos int) []match {
 				best = n
 				f.found[count] = match{uint32(n), uint32(d3 - 1)}
 				count++
-				if best >= f.nice {
-					return f.found[:count]
-				}
 			}
 		}
 	}
-	best = max(best, 3)
-	if pos+best >= limit {
-		return f.found[:count]
-	}
-	link := f.link
-	tail := binary.LittleEndian.Uint32(src[pos+best-3:])
-	p := int(link[pos]) - 1
-	for steps := f.depth; p >= 0 && steps > 0; steps-- {
-		if binary.LittleEndian.Uint32(src[p+best-3:]) == tail {
-			if n := matchLen(src[p:], src[pos:limit]); n > best {
+	return f.chain(pos, limit, max(best, 3), count)
+}
+
+// chain adds the matches longer than best. Such a match also repeats the last
+// three bytes of the one before it and the byte that follows, so it is on the
+// chain of that place as well: what ended one match is rarer than what began
+// it, and the chain is shorter.
+func (f *finder) chain(pos, limit, best, count int) []match {
+	src, link := f.src, f.link
+	steps := f.depth
+next:
+	for best < f.nice && pos+best < limit {
+		tail := best - 3
+		want := binary.LittleEndian.Uint32(src[pos+tail:])
+		for at := int(link[pos+tail]) - 1; at >= tail && steps > 0; at = int(link[at]) - 1 {
+			steps--
+			if binary.LittleEndian.Uint32(src[at:]) != want {
+				continue
+			}
+			from := at - tail
+			if n := matchLen(src[from:], src[pos:limit]); n > best {
 				best = n
-				f.found[count] = match{uint32(n), uint32(pos - p - 1)}
+				f.found[count] = match{uint32(n), uint32(pos - from - 1)}
 				count++
-				if best >= f.nice || pos+best >= limit {
-					break
-				}
-				tail = binary.LittleEndian.Uint32(src[pos+best-3:])
+				continue next
 			}
 		}
-		p = int(link[p]) - 1
+		break
 	}
 	return f.found[:count]
 }
