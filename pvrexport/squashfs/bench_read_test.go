@@ -14,21 +14,21 @@ import (
 	"github.com/pvkit/pvkit/pvrexport/squashfs"
 )
 
-// benchTree has 24 MiB in 200 files and a directory of 20,000 names.
-func benchTree(b *testing.B) *rootfs.Tree {
+// benchTree has 24 MiB in 200 files and a directory of so many names.
+func benchTree(b *testing.B, names int) *rootfs.Tree {
 	b.Helper()
 	tree := rootfs.New()
 	for i := range 200 {
 		put(b, tree, fmt.Sprintf("data/file-%d", i), file(words(uint64(i), 123_456)))
 	}
-	for i := range 20_000 {
+	for i := range names {
 		put(b, tree, fmt.Sprintf("large/entry-%05d", i), rootfs.Node{Kind: rootfs.Fifo, Mode: 0o600})
 	}
 	return tree
 }
 
 func BenchmarkOpenAndLookup(b *testing.B) {
-	name, _ := imageFile(b, benchTree(b), squashfs.Options{Level: 1})
+	name, _ := imageFile(b, benchTree(b, 20_000), squashfs.Options{Level: 1})
 	f, err := os.Open(name)
 	if err != nil {
 		b.Fatal(err)
@@ -51,7 +51,7 @@ func BenchmarkOpenAndLookup(b *testing.B) {
 
 // BenchmarkLookup is one name of 20,000 in a directory, in an open image.
 func BenchmarkLookup(b *testing.B) {
-	_, im := imageFile(b, benchTree(b), squashfs.Options{Level: 1})
+	_, im := imageFile(b, benchTree(b, 20_000), squashfs.Options{Level: 1})
 	n := 0
 	for b.Loop() {
 		n = (n + 7919) % 20_000
@@ -71,7 +71,7 @@ func BenchmarkRead(b *testing.B) {
 	for _, o := range benchCodecs {
 		o.BlockSize = 128 << 10
 		b.Run(o.Compression.String(), func(b *testing.B) {
-			_, im := imageFile(b, benchTree(b), o)
+			_, im := imageFile(b, benchTree(b, 0), o)
 			b.SetBytes(200 * 123_456)
 			for b.Loop() {
 				tree, err := im.Tree(b.Context())
@@ -101,7 +101,7 @@ func BenchmarkVerify(b *testing.B) {
 	for _, o := range benchCodecs {
 		o.BlockSize = 128 << 10
 		b.Run(o.Compression.String(), func(b *testing.B) {
-			_, im := imageFile(b, benchTree(b), o)
+			_, im := imageFile(b, benchTree(b, 0), o)
 			b.SetBytes(200 * 123_456)
 			for b.Loop() {
 				if p, _, err := im.Verify(b.Context(), squashfs.VerifyOptions{}); err != nil || len(p) > 0 {
@@ -119,13 +119,16 @@ func BenchmarkExtract(b *testing.B) {
 	for _, o := range benchCodecs {
 		o.BlockSize = 128 << 10
 		b.Run(o.Compression.String(), func(b *testing.B) {
-			name, im := imageFile(b, benchTree(b), o)
+			name, im := imageFile(b, benchTree(b, 0), o)
 			b.SetBytes(200 * 123_456)
 			var own, peer time.Duration
 			n := 0
 			for b.Loop() {
 				n++
 				dir := filepath.Join(b.TempDir(), fmt.Sprint(n))
+				if err := os.Mkdir(dir, 0o755); err != nil {
+					b.Fatal(err)
+				}
 				start := time.Now()
 				tree, err := im.Tree(b.Context())
 				if err == nil {
