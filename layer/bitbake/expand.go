@@ -13,7 +13,7 @@ import (
 const (
 	maxNesting     = 160
 	maxText        = 64 << 20 // bytes of one value
-	maxRounds      = 1000      // rescans of one value
+	maxRounds      = 1000     // rescans of one value
 	maxDiagnostics = 10000
 	maxStatements  = 1_000_000 // of one datastore
 )

@@ -31,6 +31,7 @@ type oracleCase struct {
 
 type oracleAnswer struct {
 	OK    bool `json:"ok"`
+	Stuck bool `json:"stuck"` // BitBake did not end
 	Error *struct {
 		Type string `json:"type"`
 		Msg  string `json:"msg"`
@@ -100,16 +101,26 @@ type verdict struct {
 	wrong   []string
 	unknown []string // "variable: reason"
 	values  int
+	stuck   bool // there is no answer to compare with
+	refused bool // both refuse the configuration
 }
 
 func compareCase(c *oracleCase) (v verdict) {
 	d, err := evalCase(c)
+	if c.Want.Stuck {
+		v.stuck = true
+		return v
+	}
 	bad := func(format string, args ...any) { v.wrong = append(v.wrong, fmt.Sprintf(format, args...)) }
 	if (err == nil) != c.Want.OK {
 		bad("error %v, BitBake: %+v", err, c.Want.Error)
 		return v
 	}
+	v.refused = err != nil
 	for _, name := range c.Vars {
+		if v.refused {
+			break
+		}
 		want, asked := c.Want.Vars[name]
 		if !asked {
 			continue
@@ -218,6 +229,7 @@ func compareHistory(d *bitbake.Datastore, name string, want [][]any, bad func(st
 // tally adds up verdicts and fails the test on every wrong one.
 type tally struct {
 	cases, values, unknown int
+	stuck, refused         int
 	reasons                map[string]int
 }
 
@@ -226,6 +238,12 @@ func (a *tally) add(t *testing.T, c *oracleCase, v verdict) {
 	a.cases++
 	a.values += v.values
 	a.unknown += len(v.unknown)
+	if v.stuck {
+		a.stuck++
+	}
+	if v.refused {
+		a.refused++
+	}
 	if a.reasons == nil {
 		a.reasons = map[string]int{}
 	}
@@ -243,7 +261,7 @@ func (a *tally) add(t *testing.T, c *oracleCase, v verdict) {
 
 func (a *tally) log(t *testing.T) {
 	t.Helper()
-	t.Logf("%d configurations, %d values compared, %d unknown, the others equal", a.cases, a.values, a.unknown)
+	t.Logf("%d configurations (%d refused by both, %d without end in BitBake), %d values compared, %d unknown", a.cases, a.refused, a.stuck, a.values, a.unknown)
 	for _, r := range slices.Sorted(maps.Keys(a.reasons)) {
 		t.Logf("unknown (%d): %s", a.reasons[r], r)
 	}

@@ -2,7 +2,7 @@
 
 A case and its answer are one JSON object a line; oracle_test.go names the fields.
 """
-import json, logging, os, shutil, sys, tempfile
+import json, logging, os, shutil, signal, sys, tempfile
 
 sys.path.insert(0, os.path.join(sys.argv[1], "lib"))
 import bb, bb.data, bb.parse, bb.siggen
@@ -10,6 +10,17 @@ from bb.parse.parse_py import BBHandler
 
 logger = logging.getLogger("BitBake")
 logger.handlers, logger.propagate = [logging.NullHandler()], False
+
+
+class Stuck(BaseException):
+    """BitBake expands some values without end."""
+
+
+def stuck(*_):
+    raise Stuck()
+
+
+signal.signal(signal.SIGVTALRM, stuck)
 
 
 def cause(e):
@@ -79,8 +90,12 @@ def answer(case, root):
 
 for line in sys.stdin:
     root = tempfile.mkdtemp(prefix="pvkit-oracle-")
+    signal.setitimer(signal.ITIMER_VIRTUAL, 3)
     try:
         print(json.dumps(answer(json.loads(line), root)), flush=True)
+    except Stuck:
+        print(json.dumps({"stuck": True}), flush=True)
     finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         os.chdir("/")
         shutil.rmtree(root)

@@ -1,0 +1,210 @@
+package bitbake_test
+
+import (
+	"context"
+	"encoding/json"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pvkit/pvkit/internal/testreq"
+	"github.com/pvkit/pvkit/layer/bitbake"
+)
+
+// layers are the checkouts that the tests on real trees use: PVKIT_POKY is
+// poky, PVKIT_LAYERS more layers, separated by colons.
+func layers(t testing.TB) (poky string, list []string) {
+	poky = testreq.Env(t, "PVKIT_POKY", "a checkout of poky (with bitbake, meta and meta-poky)")
+	list = []string{poky + "/meta", poky + "/meta-poky", poky + "/meta-yocto-bsp"}
+	if more := os.Getenv("PVKIT_LAYERS"); more != "" {
+		list = append(list, strings.Split(more, ":")...)
+	}
+	return poky, list
+}
+
+// buildDir makes a build directory for the layers.
+func buildDir(t testing.TB, list []string, local string) string {
+	dir := t.TempDir()
+	files := map[string]string{
+		"conf/bblayers.conf": "BBPATH = \"${TOPDIR}\"\nBBFILES ?= \"\"\nBBLAYERS ?= \"" + strings.Join(list, " ") + "\"\n",
+		"conf/local.conf":    local,
+	}
+	for name, text := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+var realConfs = map[string]string{
+	"poky":     "MACHINE ?= \"qemux86-64\"\nDISTRO ?= \"poky\"\n",
+	"nodistro": "MACHINE ?= \"qemuarm64\"\n",
+	"tiny":     "MACHINE = \"qemux86\"\nDISTRO = \"poky-tiny\"\nINHERIT += \"rm_work\"\n",
+	"pitfall":  "MACHINE = \"qemuriscv64\"\nDISTRO = \"poky-altcfg\"\nPANTAVISOR_FEATURES += \"appengine\"\nDISTRO_FEATURES:append = \" lost\"\nDISTRO_FEATURES:remove = \"x11 3g\"\n",
+}
+
+func loadReal(t testing.TB, l *bitbake.Loader, dir string, finish bool) *bitbake.Datastore {
+	d, _, err := bitbake.LoadConfig(context.Background(), bitbake.Options{
+		Loader: l, TopDir: dir, Finish: finish, Strict: true,
+		Env:  map[string]string{"PATH": os.Getenv("PATH"), "HOME": os.Getenv("HOME")},
+		Host: bitbake.Host{System: "Linux", Machine: unameMachine(t), CPUs: runtime.NumCPU()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func unameMachine(t testing.TB) string {
+	out, err := exec.Command("uname", "-m").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// TestRealConfig compares every variable of global configurations with the
+// real BitBake's: equal or unknown. The features must be known.
+func TestRealConfig(t *testing.T) {
+	poky, list := layers(t)
+	python := testreq.Tool(t, "python3")
+	script, err := filepath.Abs("testdata/global.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := bitbake.NewLoader(os.DirFS("/"))
+	for _, name := range slices.Sorted(maps.Keys(realConfs)) {
+		t.Run(name, func(t *testing.T) {
+			dir := buildDir(t, list, realConfs[name])
+			cmd := exec.Command(python, script, poky+"/bitbake", dir)
+			cmd.Stderr = os.Stderr
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want map[string]*string
+			if err := json.Unmarshal(out, &want); err != nil {
+				t.Fatal(err)
+			}
+			d := loadReal(t, l, dir, true)
+			equal, unknown := 0, 0
+			for _, v := range slices.Sorted(maps.Keys(want)) {
+				got, ok, err := d.Get(v)
+				switch {
+				case err == nil && !got.Known:
+					unknown++
+				case err != nil && want[v] == nil, err == nil && !ok && want[v] == nil, err == nil && ok && want[v] != nil && got.Text == *want[v]:
+					equal++
+				default:
+					t.Errorf("%s = %q, %v (%v), BitBake: %s", v, got.Text, ok, err, showPtr(want[v]))
+				}
+			}
+			t.Logf("%d variables equal, %d unknown", equal, unknown)
+			if unknown*5 > equal {
+				t.Errorf("too much is unknown")
+			}
+			for _, v := range []string{"PANTAVISOR_FEATURES", "DISTRO_FEATURES", "MACHINE_FEATURES", "OVERRIDES", "INHERIT", "BBFILES"} {
+				if got, _, _ := d.Get(v); !got.Known {
+					t.Errorf("%s is not known: %s", v, got.Why)
+				}
+			}
+		})
+	}
+}
+
+// metadata lists the BitBake files below the layers.
+func metadata(t testing.TB, list []string) []string {
+	var out []string
+	for _, dir := range list {
+		err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			switch filepath.Ext(p) {
+			case ".conf", ".bb", ".bbappend", ".bbclass", ".inc":
+				out = append(out, p)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// TestRealParse parses every file of the layers, as the real parser does.
+func TestRealParse(t *testing.T) {
+	poky, list := layers(t)
+	python := testreq.Tool(t, "python3")
+	script, err := filepath.Abs("testdata/parsefiles.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := metadata(t, list)
+	cmd := exec.Command(python, script, poky+"/bitbake")
+	cmd.Stdin = strings.NewReader(strings.Join(files, "\n") + "\n")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := strings.Fields(string(out))
+	if len(answers) != len(files) {
+		t.Fatalf("%d answers for %d files", len(answers), len(files))
+	}
+	refused := 0
+	for i, name := range files {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, _ := bitbake.Parse(name, src)
+		if (f.Err == nil) != (answers[i] == "ok") {
+			t.Errorf("%s: %v, BitBake: %s", name, f.Err, answers[i])
+		}
+		if f.Err != nil {
+			refused++
+			continue
+		}
+		checkRoundTrip(t, name, src)
+	}
+	t.Logf("%d files, %d refused by both", len(files), refused)
+}
+
+// TestRealRecipes evaluates every recipe of the layers: no crash, no limit.
+func TestRealRecipes(t *testing.T) {
+	_, list := layers(t)
+	dir := buildDir(t, list, realConfs["poky"])
+	l := bitbake.NewLoader(os.DirFS("/"))
+	conf := loadReal(t, l, dir, false)
+	x := conf.Index()
+	failed := 0
+	for _, r := range x.Recipes {
+		d, _, err := bitbake.LoadRecipe(context.Background(), conf, r, bitbake.RecipeOptions{Index: x})
+		if err != nil {
+			failed++
+			t.Logf("%v", err)
+			continue
+		}
+		for _, v := range []string{"PN", "PV", "DEPENDS", "OVERRIDES"} {
+			if _, _, err := d.Get(v); err != nil {
+				t.Logf("%s: %s: %v", r, v, err)
+			}
+		}
+	}
+	t.Logf("%d recipes, %d appends, %d refused", len(x.Recipes), len(x.AppendFiles), failed)
+	if len(x.Recipes) == 0 {
+		t.Error("no recipes found")
+	}
+}
