@@ -271,7 +271,6 @@ func TestBuildMakesWhatTheDefinitionSays(t *testing.T) {
 		"var/www":        "directory 0750 33:33 1700000000",
 		"etc/motd":       "file 0644 0:0 1700000000",
 		"etc/copy":       "file 0600 0:0 1700000000",
-		"etc/shadow":     "file 0640 0:0 1700000000",
 		"sbin/init":      "symlink 0777 0:0 1700000000",
 		"dev/null":       "character device 0666 0:0 1700000000",
 		"run/pipe":       "fifo 0644 0:0 1700000000",
@@ -286,7 +285,7 @@ func TestBuildMakesWhatTheDefinitionSays(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
-	for _, name := range []string{"srv/old.bak", "etc/unwanted"} {
+	for _, name := range []string{"srv/old.bak", "etc/unwanted", "etc/shadow"} {
 		if tree.Lookup(name) != nil {
 			t.Errorf("%s is there", name)
 		}
@@ -306,6 +305,32 @@ func TestBuildMakesWhatTheDefinitionSays(t *testing.T) {
 	}
 	if got := xattr(tree, "etc/motd", "user.note"); got != "yes it is" {
 		t.Errorf("user.note %q", got)
+	}
+}
+
+// TestMergedUsr lays layers with bin/ over a tree in which bin is a symlink.
+func TestMergedUsr(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"files/bin/tool": "tool", "files/bin/deep/x": "x",
+		"container.yaml": "name: c\nrootfs:\n  - mkdir: /usr/bin\n    mode: 0711\n  - symlink: /bin\n    target: usr/bin\n" +
+			"  - mkdir: /bin\n    mode: 0700\n  - dir: files\n    rules: [{path: /usr/bin/tool, mode: 0700}]\n" +
+			"  - file: /bin/one\n    content: x\n  - file: /bin/two\n    content: x\n  - remove: /bin/two\n",
+	} {
+		name = filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bundle, _ := build(t, dir, "amd64", container.Options{})
+	_, _, tree := opened(t, bundle, "c")
+	var got []string
+	for name, n := range tree.All() {
+		got = append(got, fmt.Sprintf("%s %o", name, n.Mode))
+	}
+	want := []string{". 755", "bin 777", "usr 755", "usr/bin 700", "usr/bin/deep 755", "usr/bin/deep/x 644", "usr/bin/one 644", "usr/bin/tool 700"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
 	}
 }
 
@@ -535,9 +560,10 @@ func TestLayerErrorsNameTheirPlace(t *testing.T) {
 		{"  - file: /a\n    content: x\n    xattrs: {system.x: y}\n", "user.*, trusted.* and security.* only"},
 		{"  - tar: base.tar\n  - file: /etc\n    content: x\n", "an earlier layer has a directory there"},
 		{"  - symlink: /bin\n    target: usr/bin\n  - mkdir: /bin\n", "has a symlink to usr/bin there"},
+		{"  - symlink: /a\n    target: b\n  - symlink: /b\n    target: a\n  - file: /a/x\n    content: x\n", "too many levels"},
 		{"  - remove: /nothing\n", "nothing at this path"},
 		{"  - tar: base.tar\n    rules: [{path: /no/such, mode: 0644}]\n", "nothing is at /no/such"},
-		{"  - file: /a\n    content: x\n  - user: u\n    uid: 5\n  - user: u\n    uid: 6\n", "with another number"},
+		{"  - file: /a\n    content: x\n  - user: u\n    uid: 5\n  - user: u\n    uid: 6\n", "exists already"},
 		{"  - file: /../a\n    content: x\n", `holds ".."`},
 		{"  - file: /a\n    content: x\nconfig:\n  - dir: .\n  - file: /cut.tar/x\n    content: x\n", "config: "},
 	} {

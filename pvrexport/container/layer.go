@@ -41,9 +41,10 @@ type Layer struct {
 	Type         string // of a device: "char" or "block"
 	Major, Minor int64
 
-	UID, GID           int64 // of a user; -1 is not given
-	Group, Home, Shell string
-	Comment            string
+	UID, GID    int64 // of a user; -1 is not given
+	Home, Shell string
+	Comment     string
+	Groups      []string // further ones
 }
 
 // PathRule changes what a layer has put at matching paths.
@@ -123,13 +124,13 @@ var rootfsLayers = []layerKind{
 	{"fifo", "A named pipe.", func(l *Layer) []key {
 		return append([]key{{"fifo", "Path in the image.", text(&l.Value, imagePath), true}}, metaKeys(l, "0644")...)
 	}},
-	{"user", "A user: lines in etc/passwd, etc/group and etc/shadow, without a password.", func(l *Layer) []key {
+	{"user", "A user with a locked password: a line in etc/passwd, one in etc/group unless the gid is there, and in etc/shadow and etc/gshadow if the image has them.", func(l *Layer) []key {
 		const most = 4294967294
 		return []key{
 			{"user", "Name.", text(&l.Value, userName), true},
 			{"uid", "Number.", integer(&l.UID, 0, most), true},
-			{"gid", "Number of the group; uid when it is missing.", integer(&l.GID, 0, most), false},
-			{"group", "Name of the group; the user's name when it is missing.", text(&l.Group, userName), false},
+			{"gid", "Number of the group, which gets the user's name if it is new; uid when it is missing.", integer(&l.GID, 0, most), false},
+			{"groups", "Names of further groups that the image has.", texts(&l.Groups, userName), false},
 			{"home", "Home directory; / when it is missing. It is not made.", text(&l.Home, imagePath), false},
 			{"shell", "Shell; /sbin/nologin when it is missing.", text(&l.Shell, imagePath), false},
 			{"comment", "The fifth field of passwd.", text(&l.Comment, matching(`[^:\n]*`, "no colon and one line")), false},

@@ -104,12 +104,24 @@ func (a *assembly) layer(ctx context.Context, l *Layer) error {
 	case "user":
 		return a.user(l)
 	case "remove":
-		if !a.tree.Remove(l.Value) {
+		name, err := a.resolve(l.Value)
+		if err != nil {
+			return err
+		}
+		if !a.tree.Remove(name) {
 			return errors.New("there is nothing at this path")
 		}
 		return nil
 	}
 	return fmt.Errorf("unknown kind of layer %q", l.Kind)
+}
+
+func (a *assembly) user(l *Layer) error {
+	u := rootfs.User{Name: l.Value, UID: uint32(l.UID), GID: uint32(l.UID), Gecos: l.Comment, Home: l.Home, Shell: l.Shell, Groups: l.Groups}
+	if l.GID >= 0 {
+		u.GID = uint32(l.GID)
+	}
+	return a.tree.AddUser(u)
 }
 
 // expand puts the architecture into a host path.
@@ -144,18 +156,46 @@ func (a *assembly) put(l *Layer, name string, n *rootfs.Node) error {
 	return a.place(name, n)
 }
 
-// place puts a node where nothing of another type is in the way: a directory
-// that would fall to a file, or a symlink to a directory, is seldom meant.
+// place puts a node at a path, through symlinks to directories.
 func (a *assembly) place(name string, n *rootfs.Node) error {
-	old := a.tree.Lookup(name)
-	if old != nil && (old.Kind == rootfs.Dir) != (n.Kind == rootfs.Dir) {
-		hint := ""
-		if old.Kind == rootfs.Symlink {
-			hint = fmt.Sprintf(" to %s", old.Target)
-		}
-		return fmt.Errorf("/%s: an earlier layer has a %s%s there, this one a %s; remove the first, or use another path", strings.TrimPrefix(name, "/"), old.Kind, hint, n.Kind)
+	if err := a.clash(name, n); err != nil {
+		return err
+	}
+	if n.Kind == rootfs.Dir {
+		name += "/."
+	}
+	name, err := a.resolve(name)
+	if err != nil {
+		return err
 	}
 	return a.tree.Put(name, n)
+}
+
+// clash refuses what is seldom meant: that a directory falls to a file or the
+// other way round. A directory may meet a symlink to a directory.
+func (a *assembly) clash(name string, n *rootfs.Node) error {
+	full, err := a.resolve(name)
+	if err != nil {
+		return err
+	}
+	old := a.tree.Lookup(full)
+	if old != nil && old.Kind == rootfs.Symlink && n.Kind == rootfs.Dir {
+		to, err := a.resolve(name + "/.")
+		if err != nil {
+			return err
+		}
+		if there := a.tree.Lookup(to); there != nil && there.Kind == rootfs.Dir {
+			return nil
+		}
+	}
+	if old == nil || (old.Kind == rootfs.Dir) == (n.Kind == rootfs.Dir) {
+		return nil
+	}
+	hint := ""
+	if old.Kind == rootfs.Symlink {
+		hint = fmt.Sprintf(" to %s", old.Target)
+	}
+	return fmt.Errorf("/%s: an earlier layer has a %s%s there, this one a %s; remove the first, or use another path", full, old.Kind, hint, n.Kind)
 }
 
 func (a *assembly) fileContent(l *Layer) (rootfs.Content, error) {
@@ -280,35 +320,45 @@ func (a *assembly) tar(ctx context.Context, l *Layer) error {
 // stays 0755 and root's, as pvr makes it (mksquashfs -root-mode 0755): its mode
 // on the host says how private the build was, no more.
 func (a *assembly) merge(l *Layer, sub *rootfs.Tree) error {
-	at, err := rootfs.Clean(l.At)
-	if err != nil {
-		return err
-	}
-	type entry struct {
-		name string
-		node *rootfs.Node
-	}
-	var all []entry
 	for name, n := range sub.All() {
-		full := path.Join(at, name)
-		if full == "." {
-			continue
-		}
-		if n.Kind == rootfs.Dir {
-			// A copy without entries: Put would hand this one those of the
-			// directory that is there already.
-			n = &rootfs.Node{Kind: rootfs.Dir, Mode: n.Mode, UID: n.UID, GID: n.GID, ModTime: n.ModTime, Xattrs: n.Xattrs}
-		}
-		all = append(all, entry{full, n})
-	}
-	names := make([]string, 0, len(all))
-	for _, e := range all {
-		if err := a.place(e.name, e.node); err != nil {
+		if err := a.clash(path.Join(l.At, name), n); err != nil {
 			return err
 		}
-		names = append(names, e.name)
+	}
+	before := *a.tree.Root()
+	if err := a.tree.Merge(sub, l.At); err != nil {
+		return err
+	}
+	top := a.tree.Root()
+	top.Mode, top.UID, top.GID, top.ModTime, top.Xattrs = before.Mode, before.UID, before.GID, before.ModTime, before.Xattrs
+	if len(l.Rules) == 0 {
+		return nil
+	}
+	var names []string
+	for name, n := range sub.All() {
+		full := path.Join(l.At, name)
+		if n.Kind == rootfs.Dir {
+			full += "/." // where a link to a directory leads
+		}
+		name, err := a.resolve(full)
+		if err != nil {
+			return err
+		}
+		if name != "." {
+			names = append(names, name)
+		}
 	}
 	return a.rules(l.Rules, names)
+}
+
+// resolve follows symlinks among the directories of a path, and behind the
+// whole of it if it ends in "/.".
+func (a *assembly) resolve(name string) (string, error) {
+	if dir, ok := strings.CutSuffix(name, "/."); ok {
+		name, err := a.tree.Resolve(dir + "/x")
+		return path.Dir(name), err
+	}
+	return a.tree.Resolve(name)
 }
 
 // finish applies what a definition says about the finished tree.
