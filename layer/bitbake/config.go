@@ -127,7 +127,7 @@ func (d *Datastore) loadConfig(o Options) error {
 
 // inheritPos is the statement that put a class into INHERIT.
 func (d *Datastore) inheritPos(class string) diag.Position {
-	for _, e := range slices.Backward(d.history["INHERIT"]) {
+	for _, e := range slices.Backward(d.events("INHERIT")) {
 		if slices.Contains(pyexpr.Split(e.Operand), class) {
 			return e.Pos
 		}

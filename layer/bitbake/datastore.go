@@ -18,9 +18,9 @@ type Datastore struct {
 	parent *Datastore // read only; where names are found that vars lacks
 
 	// overrideData lists, for a variable, the names that override it, in the
-	// order in which they appeared ("A" -> "A:foo" with "foo"). The slices
-	// are shared with copies: they are replaced, never changed.
-	overrideData map[string][]override
+	// order in which they appeared ("A" -> "A:foo" with "foo"). What is not
+	// here is in the parent; nil hides the parent's.
+	overrideData map[string]*overrideList
 	overrideVars map[string]bool // setting one of these makes OVERRIDES stale
 	overrides    overrideState
 
@@ -28,8 +28,8 @@ type Datastore struct {
 	depth   int // nesting of evaluation
 	renamed map[string]string
 
-	history map[string][]Event
-	seq     int // numbers the events
+	history map[string][]Event // what is not here is in the parent
+	seq     int                // numbers the events
 	where   *frame
 
 	special special
@@ -101,7 +101,7 @@ type override struct{ name, words string }
 func New(l *Loader) *Datastore {
 	return &Datastore{
 		vars:         map[string]*variable{},
-		overrideData: map[string][]override{},
+		overrideData: map[string]*overrideList{},
 		overrideVars: map[string]bool{"OVERRIDES": true, "FILE": true},
 		renamed:      maps.Clone(renamedVars),
 		history:      map[string][]Event{},
@@ -132,14 +132,11 @@ var renamedVars = map[string]string{
 func (d *Datastore) Copy() *Datastore {
 	c := *d
 	c.vars, c.parent = map[string]*variable{}, d
-	c.overrideData = maps.Clone(d.overrideData)
+	c.overrideData = map[string]*overrideList{}
 	c.overrideVars = maps.Clone(d.overrideVars)
 	c.overrides = overrideState{}
 	c.cache = nil
-	c.history = make(map[string][]Event, len(d.history))
-	for n, h := range d.history {
-		c.history[n] = slices.Clip(h)
-	}
+	c.history = map[string][]Event{}
 	c.special.read = maps.Clone(d.special.read)
 	c.special.funcs = maps.Clone(d.special.funcs)
 	c.special.modules = maps.Clone(d.special.modules)
@@ -309,7 +306,7 @@ func (d *Datastore) change(name, base, keyword, words string, val text, ev Event
 // overrides that are active now.
 func (d *Datastore) wipe(name string, v *variable) error {
 	v.appends, v.prepends, v.removes = nil, nil, nil
-	data, ok := d.overrideData[name]
+	data, ok := d.overriding(name)
 	if !ok {
 		return nil
 	}
@@ -321,7 +318,7 @@ func (d *Datastore) wipe(name string, v *variable) error {
 			d.remove(o.name, Event{Op: "del", Internal: true})
 		}
 	}
-	delete(d.overrideData, name)
+	d.overrideData[name] = nil
 	return nil
 }
 
@@ -330,7 +327,9 @@ func (d *Datastore) remove(name string, ev Event) {
 	d.forget()
 	d.record(name, ev)
 	d.vars[name] = &variable{dead: true}
-	delete(d.overrideData, name)
+	if _, ok := d.overriding(name); ok {
+		d.overrideData[name] = nil
+	}
 	if strings.IndexByte(name, ':') >= 0 {
 		d.dropOverride(name)
 	}

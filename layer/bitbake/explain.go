@@ -82,7 +82,7 @@ func (d *Datastore) Explain(name string) *Story {
 	s.Value, s.Set, s.Err = d.Get(name)
 	steps := d.account(name)
 	winner := ""
-	if data, ok := d.overrideData[name]; ok && d.needOverrides() == nil && d.overrides.known {
+	if data, ok := d.overriding(name); ok && d.needOverrides() == nil && d.overrides.known {
 		winner, _ = d.winner(data)
 		if winner != "" {
 			if _, ok, _, err := d.content(winner, false, true); err != nil || !ok {
@@ -117,7 +117,7 @@ func (d *Datastore) Explain(name string) *Story {
 
 // contentEvent is the last event that gave a name its value.
 func (d *Datastore) contentEvent(name string) *Event {
-	for _, e := range slices.Backward(d.history[name]) {
+	for _, e := range slices.Backward(d.events(name)) {
 		if e.Flag == "" || e.Flag == "_defaultval" {
 			return &e
 		}
@@ -127,7 +127,7 @@ func (d *Datastore) contentEvent(name string) *Event {
 
 // account follows the events on one name.
 func (d *Datastore) account(name string) []Step {
-	events := d.history[name]
+	events := d.events(name)
 	steps := make([]Step, len(events))
 	var content []int // steps that the plain value is made of
 	weak := -1

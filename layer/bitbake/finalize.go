@@ -1,7 +1,6 @@
 package bitbake
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -113,61 +112,4 @@ func (d *Datastore) markHandlers() {
 			d.markSetters(v.content.s, d.lastPos(h), "the event handler "+h)
 		}
 	}
-}
-
-// setterCall finds what Python code does to the datastore: the method, and
-// the name if it is a plain literal.
-var (
-	setterCall   = regexp.MustCompile(`\b(?:d|e\.data)\.(setVar|appendVar|prependVar|delVar|renameVar|setVarFlag|appendVarFlag|prependVarFlag|delVarFlag|setVarFlags)\(\s*(?:(?:'([^'\\]*)'|"([^"\\]*)")\s*[,)])?`)
-	passesD      = regexp.MustCompile(`(?m)(?:^|[^.\w])([A-Za-z_]\w*)\((?:[^()]*,\s*)?(?:d|e\.data)\s*(?:,[^()]*)?\)`)
-	variableName = regexp.MustCompile(`["']([A-Z][A-Za-z0-9_:.-]*)["']`)
-)
-
-// markSetters makes the variables unknown that Python code may set, by itself
-// or through a def that it hands the datastore to.
-func (d *Datastore) markSetters(body string, pos diag.Position, what string) {
-	why := fmt.Sprintf("%s at %s may set it", what, pos)
-	seen := map[string]bool{}
-	var scan func(body string, passed []string)
-	scan = func(body string, passed []string) {
-		for _, m := range setterCall.FindAllStringSubmatch(body, -1) {
-			name := m[2] + m[3]
-			if strings.Contains(m[1], "Flag") {
-				continue
-			}
-			if name == "" {
-				// The name is a parameter: any that the callers pass.
-				for _, n := range passed {
-					d.own(n).mark = &unknown{why}
-				}
-				if len(passed) == 0 {
-					d.blind(pos, "%s calls d.%s with a name that is not known", what, m[1])
-				}
-				continue
-			}
-			if base, _, _, ok := splitKeyword(name); ok {
-				name = base
-			}
-			d.own(name).mark = &unknown{why}
-		}
-		for _, m := range passesD.FindAllStringSubmatch(body, -1) {
-			if seen[m[0]] {
-				continue
-			}
-			seen[m[0]] = true
-			var names []string
-			for _, lit := range variableName.FindAllStringSubmatch(m[0], -1) {
-				names = append(names, lit[1])
-			}
-			if fn := d.special.funcs[m[1]]; fn != nil {
-				scan(strings.Join(fn.Body, "\n"), names)
-				continue
-			}
-			for _, n := range names { // a def inside the def
-				d.own(n).mark = &unknown{why}
-			}
-		}
-	}
-	scan(body, nil)
-	d.forget()
 }

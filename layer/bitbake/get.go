@@ -125,7 +125,7 @@ func (d *Datastore) content(name string, expand, forWinner bool) (t text, ok boo
 
 	v := d.find(name)
 	var removes []text
-	if data, has := d.overrideData[name]; has {
+	if data, has := d.overriding(name); has {
 		if t, ok, removes, err = d.overridden(name, data); err != nil {
 			return text{}, false, nil, err
 		}

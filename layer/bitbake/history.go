@@ -90,9 +90,28 @@ func (d *Datastore) record(name string, ev Event) {
 	}
 	d.seq++
 	ev.seq = d.seq
-	d.history[name] = append(d.history[name], ev)
+	d.history[name] = append(d.ownEvents(name), ev)
+}
+
+// events returns the history of a name, for reading.
+func (d *Datastore) events(name string) []Event {
+	for s := d; s != nil; s = s.parent {
+		if h, ok := s.history[name]; ok {
+			return h
+		}
+	}
+	return nil
+}
+
+// ownEvents returns the history for appending: what a parent holds is not
+// written over.
+func (d *Datastore) ownEvents(name string) []Event {
+	if h, ok := d.history[name]; ok {
+		return h
+	}
+	return slices.Clip(d.events(name))
 }
 
 // History returns what was done to a variable, in order. Events on
 // overriding names ("A:foo") are in the history of those names.
-func (d *Datastore) History(name string) []Event { return slices.Clone(d.history[name]) }
+func (d *Datastore) History(name string) []Event { return slices.Clone(d.events(name)) }

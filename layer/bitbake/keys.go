@@ -14,14 +14,11 @@ import (
 func (d *Datastore) expandKeys() error {
 	type todo struct{ key, to string }
 	var list []todo
-	keys, err := d.keys()
+	keys, err := d.openKeys()
 	if err != nil {
 		return err
 	}
 	for _, key := range keys {
-		if !strings.Contains(key, "${") {
-			continue
-		}
 		t, err := d.expand(text{s: key}, "", nil)
 		if err != nil {
 			return err
@@ -57,29 +54,38 @@ func (d *Datastore) expandKeys() error {
 }
 
 func (d *Datastore) lastPos(name string) diag.Position {
-	if h := d.history[name]; len(h) > 0 {
+	if h := d.events(name); len(h) > 0 {
 		return h[len(h)-1].Pos
 	}
 	return diag.Position{}
 }
 
-// keys lists what iterating over a DataSmart gives, sorted: names with a
-// record, and names that an active override brings into being.
-func (d *Datastore) keys() ([]string, error) {
-	seen := map[string]bool{}
-	for _, n := range d.Names() {
-		seen[n] = true
-	}
+// openKeys lists the names that hold ${...}, sorted: those with a record, and
+// those that an active override brings into being. Iterating over a
+// DataSmart works out OVERRIDES, and fails with it.
+func (d *Datastore) openKeys() ([]string, error) {
 	if err := d.needOverrides(); err != nil {
 		return nil, err
 	}
-	for n, data := range d.overrideData {
-		for _, o := range data {
-			if d.overrides.active(o.words) {
-				seen[n] = true
+	seen := map[string]bool{}
+	for s := d; s != nil; s = s.parent {
+		for n := range s.vars {
+			if !seen[n] && strings.Contains(n, "${") {
+				v := d.find(n)
+				seen[n] = v != nil && !v.empty()
 			}
 		}
 	}
+	for s := d; s != nil; s = s.parent {
+		for n := range s.overrideData {
+			if seen[n] || !strings.Contains(n, "${") {
+				continue
+			}
+			data, _ := d.overriding(n)
+			seen[n] = slices.ContainsFunc(data, func(o override) bool { return d.overrides.active(o.words) })
+		}
+	}
+	maps.DeleteFunc(seen, func(_ string, live bool) bool { return !live })
 	return slices.Sorted(maps.Keys(seen)), nil
 }
 
@@ -97,7 +103,7 @@ func (d *Datastore) rename(key, to string) error {
 		}
 	}
 	if ok {
-		d.history[to] = append(d.history[to], d.history[key]...)
+		d.history[to] = append(d.ownEvents(to), d.events(key)...)
 		ev.Operand = val.plain()
 		d.record(to, ev)
 		if err := d.setQuiet(to, val); err != nil {
@@ -111,11 +117,12 @@ func (d *Datastore) rename(key, to string) error {
 		t.removes = append(t.removes, v.removes...)
 		d.forget()
 	}
-	if data, has := d.overrideData[key]; has {
-		d.overrideData[to] = nil
+	if data, has := d.overriding(key); has {
+		list := &overrideList{owner: d}
+		d.overrideData[to] = list
 		for _, o := range data {
 			name := strings.ReplaceAll(o.name, key, to)
-			d.overrideData[to] = append(d.overrideData[to], override{name, o.words})
+			list.items = append(list.items, override{name, o.words})
 			if err := d.rename(o.name, name); err != nil {
 				return err
 			}
@@ -130,6 +137,7 @@ func (d *Datastore) rename(key, to string) error {
 
 // setQuiet sets without an event of its own.
 func (d *Datastore) setQuiet(name string, val text) error {
+	d.history[name] = d.ownEvents(name)
 	h := len(d.history[name])
 	err := d.set(name, val, parsing, Event{Internal: true})
 	if len(d.history[name]) > h {

@@ -21,6 +21,7 @@ type Loader struct {
 	kinds map[string]fileKind
 	exprs map[string]compiled
 	globs map[string][]string
+	code  map[string]*pySetters
 }
 
 type compiled struct {
@@ -43,7 +44,7 @@ const MaxFileSize = 128 << 20
 func NewLoader(fsys fs.FS) *Loader {
 	return &Loader{
 		fsys: fsys, files: map[string]*File{}, kinds: map[string]fileKind{},
-		exprs: map[string]compiled{}, globs: map[string][]string{},
+		exprs: map[string]compiled{}, globs: map[string][]string{}, code: map[string]*pySetters{},
 	}
 }
 
@@ -136,6 +137,19 @@ func (l *Loader) expression(code string) (*pyexpr.Expr, error) {
 	}
 	l.exprs[code] = c
 	return c.e, c.err
+}
+
+func (l *Loader) setters(body string) *pySetters {
+	l.mu.Lock()
+	p := l.code[body]
+	l.mu.Unlock()
+	if p == nil {
+		p = findSetters(body)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.code[body] = p
+	}
+	return p
 }
 
 // which finds item along a search path (bb.utils.which): the first entry that

@@ -121,12 +121,63 @@ func overrideSteps(name string, f func(base, words string)) {
 	}
 }
 
+// overrideList is the list of one variable. It is changed in place by the
+// datastore that made it; a copy makes its own first.
+type overrideList struct {
+	owner *Datastore
+	items []override
+	seen  map[override]bool // for long lists
+}
+
+// overriding returns the names that override a variable.
+func (d *Datastore) overriding(name string) ([]override, bool) {
+	for s := d; s != nil; s = s.parent {
+		if l, ok := s.overrideData[name]; ok {
+			if l == nil {
+				return nil, false
+			}
+			return l.items, true
+		}
+	}
+	return nil, false
+}
+
+// ownOverriding returns the list for writing.
+func (d *Datastore) ownOverriding(name string) *overrideList {
+	if l := d.overrideData[name]; l != nil && l.owner == d {
+		return l
+	}
+	items, _ := d.overriding(name)
+	l := &overrideList{owner: d, items: slices.Clone(items)}
+	d.overrideData[name] = l
+	return l
+}
+
+const longList = 32
+
+func (l *overrideList) has(o override) bool {
+	if len(l.items) < longList {
+		return slices.Contains(l.items, o)
+	}
+	if l.seen == nil {
+		l.seen = make(map[override]bool, 2*len(l.items))
+		for _, x := range l.items {
+			l.seen[x] = true
+		}
+	}
+	return l.seen[o]
+}
+
 // addOverride is _setvar_update_overrides.
 func (d *Datastore) addOverride(name string) {
 	overrideSteps(name, func(base, words string) {
-		o := override{name, words}
-		if list := d.overrideData[base]; !slices.Contains(list, o) {
-			d.overrideData[base] = append(slices.Clip(list), o)
+		l, o := d.ownOverriding(base), override{name, words}
+		if l.has(o) {
+			return
+		}
+		l.items = append(l.items, o)
+		if l.seen != nil {
+			l.seen[o] = true
 		}
 	})
 }
@@ -134,9 +185,13 @@ func (d *Datastore) addOverride(name string) {
 // dropOverride is the loop in delVar that takes a name back.
 func (d *Datastore) dropOverride(name string) {
 	overrideSteps(name, func(base, words string) {
-		if i := slices.Index(d.overrideData[base], override{name, words}); i >= 0 {
-			d.overrideData[base] = slices.Delete(slices.Clone(d.overrideData[base]), i, i+1)
+		items, ok := d.overriding(base)
+		if !ok || !slices.Contains(items, override{name, words}) {
+			return
 		}
+		l := d.ownOverriding(base)
+		i := slices.Index(l.items, override{name, words})
+		l.items, l.seen = slices.Delete(l.items, i, i+1), nil
 	})
 }
 
