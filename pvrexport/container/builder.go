@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ type Options struct {
 	Clamp   bool
 	TempDir string    // where a folder for work in progress is made; "" is os.TempDir
 	Workers int       // blocks compressed at the same time, for each build; 0 is one a CPU
-	Go      GoTool    // for go layers
+	Go      GoTool    // for go layers; each program is built once in the life of a Builder
 	Image   Image     // laid over what a definition says
 	Stdin   io.Reader // what a tar layer "-" reads
 	Engine  Engine    // nil is package squashfs
@@ -282,11 +283,8 @@ func (b *Builder) state(ctx context.Context, def *Definition, res *Result, set *
 // meter counts and hashes what passes.
 type meter struct {
 	w    io.Writer
-	hash interface {
-		io.Writer
-		Sum([]byte) []byte
-	}
-	n int64
+	hash hash.Hash
+	n    int64
 }
 
 func (m *meter) Write(p []byte) (int, error) {
