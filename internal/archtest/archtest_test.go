@@ -25,7 +25,7 @@ type rule struct {
 
 var table = []rule{
 	{"cmd/pvkit", []string{"internal/cli"}, nil},
-	{"cmd/*", []string{"runtime/*", "internal/*"}, nil},
+	{"cmd/*", []string{"runtime/*", "runtime/*/*/*", "internal/*"}, []string{"golang.org/x/sys"}},
 	{"pvrexport", []string{"pvrexport/*", "internal/diag", "internal/atomicfile"}, []string{"github.com/klauspost/compress"}},
 	{"pvrexport/rootfs", []string{"internal/diag"}, []string{"github.com/klauspost/compress", "github.com/ulikunitz/xz", "golang.org/x/sys"}},
 	{"pvrexport/rootfs/rootfstest", []string{"pvrexport/rootfs"}, nil},
@@ -48,8 +48,10 @@ var table = []rule{
 	{"examples/*/*", []string{"examples/internal/*"}, nil},
 	{"runtime/pvctrl", []string{"internal/unixsock"}, nil},
 	{"runtime/xconnect", []string{"runtime/pvctrl"}, nil},
-	{"runtime/xconnect/plugins/*", []string{"runtime/xconnect"}, []string{"github.com/godbus/dbus/v5", "golang.org/x/sys"}},
-	{"runtime/nsinject", []string{"runtime/xconnect"}, []string{"golang.org/x/sys"}},
+	{"runtime/xconnect/relay", []string{"runtime/xconnect"}, []string{"golang.org/x/sys"}},
+	{"runtime/xconnect/bench", nil, nil},
+	{"runtime/xconnect/plugins/*", []string{"runtime/xconnect", "runtime/xconnect/relay"}, []string{"github.com/godbus/dbus/v5", "golang.org/x/sys"}},
+	{"runtime/nsinject", []string{"runtime/xconnect", "internal/unixsock"}, []string{"golang.org/x/sys"}},
 	{"runtime/appengine", []string{"pvrexport", "runtime/pvctrl"}, nil},
 	{"runtime/appengine/ctrl", []string{"runtime/pvctrl", "internal/unixsock"}, nil},
 	{"runtime/appengine/sandbox", []string{"runtime/appengine"}, []string{"golang.org/x/sys"}},
