@@ -182,29 +182,99 @@ func TestRealParse(t *testing.T) {
 	t.Logf("%d files, %d refused by both", len(files), refused)
 }
 
+// recipeVars are compared in TestRealRecipes.
+var recipeVars = strings.Fields("PN PV PR BPN SUMMARY LICENSE DEPENDS RDEPENDS RRECOMMENDS PROVIDES RPROVIDES SRC_URI SRCREV FILE OVERRIDES " +
+	"PACKAGES PACKAGECONFIG PACKAGECONFIG_CONFARGS EXTRA_OECONF EXTRA_OEMAKE EXTRA_OECMAKE IMAGE_INSTALL IMAGE_FEATURES IMAGE_FSTYPES " +
+	"BBCLASSEXTEND COMPATIBLE_MACHINE S B WORKDIR INHERIT DISTRO_FEATURES MACHINE_FEATURES PANTAVISOR_FEATURES do_compile do_install do_configure FILESPATH CFLAGS")
+
 // TestRealRecipes evaluates every recipe of the layers: no crash, no limit.
+// Every PVKIT_RECIPE_STEP-th (default 40th) is compared with the real
+// BitBake: equal or unknown.
 func TestRealRecipes(t *testing.T) {
-	_, list := layers(t)
+	poky, list := layers(t)
+	python := testreq.Tool(t, "python3")
+	script, err := filepath.Abs("testdata/recipes.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := envInt(t, "PVKIT_RECIPE_STEP", 40)
 	dir := buildDir(t, list, realConfs["poky"])
-	l := bitbake.NewLoader(os.DirFS("/"))
-	conf := loadReal(t, l, dir, false)
+	conf := loadReal(t, bitbake.NewLoader(os.DirFS("/")), dir, false)
 	x := conf.Index()
-	failed := 0
+	var in strings.Builder
+	var asked []string
+	for i := 0; i < len(x.Recipes); i += step {
+		r := x.Recipes[i]
+		asked = append(asked, r)
+		in.WriteString(strings.Join(append([]string{r, x.Layer(r)}, x.Appends(r)...), "\t") + "\n")
+	}
+	cmd := exec.Command(python, append([]string{script, poky + "/bitbake", dir}, recipeVars...)...)
+	cmd.Stdin = strings.NewReader(in.String())
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := map[string]string{}
+	for i, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		answers[asked[i]] = line
+	}
+	c := recipeTally{reasons: map[string]int{}}
 	for _, r := range x.Recipes {
 		d, _, err := bitbake.LoadRecipe(context.Background(), conf, r, bitbake.RecipeOptions{Index: x})
-		if err != nil {
-			failed++
+		line, ok := answers[r]
+		if err != nil && !ok {
 			t.Logf("%v", err)
-			continue
 		}
-		for _, v := range []string{"PN", "PV", "DEPENDS", "OVERRIDES"} {
-			if _, _, err := d.Get(v); err != nil {
-				t.Logf("%s: %s: %v", r, v, err)
-			}
+		if ok {
+			c.compare(t, r, d, err, line)
 		}
 	}
-	t.Logf("%d recipes, %d appends, %d refused", len(x.Recipes), len(x.AppendFiles), failed)
-	if len(x.Recipes) == 0 {
+	t.Logf("%d recipes, %d appends; %d compared: %d values equal, %d unknown, %d recipes refused by both", len(x.Recipes), len(x.AppendFiles), len(asked), c.equal, c.unknown, c.refused)
+	for _, r := range slices.SortedFunc(maps.Keys(c.reasons), func(a, b string) int { return c.reasons[b] - c.reasons[a] }) {
+		if c.reasons[r] > 5 {
+			t.Logf("unknown (%d): %s", c.reasons[r], r)
+		}
+	}
+	if len(asked) == 0 {
 		t.Error("no recipes found")
+	}
+}
+
+type recipeTally struct {
+	equal, unknown, refused int
+	reasons                 map[string]int
+}
+
+func (c *recipeTally) compare(t *testing.T, recipe string, d *bitbake.Datastore, loadErr error, answer string) {
+	t.Helper()
+	var want map[string]*string
+	if err := json.Unmarshal([]byte(answer), &want); err != nil {
+		t.Fatalf("%s: %q: %v", recipe, answer, err)
+	}
+	if e := want["error"]; e != nil {
+		// Anonymous Python can refuse a recipe that evaluates.
+		c.refused++
+		if loadErr == nil && *e != "SkipRecipe" {
+			t.Logf("%s: BitBake refuses it: %s", recipe, *e)
+		}
+		return
+	}
+	if loadErr != nil {
+		t.Errorf("%s: %v, BitBake evaluates it", recipe, loadErr)
+		return
+	}
+	for _, name := range recipeVars {
+		v, ok, err := d.Get(name)
+		w := want[name]
+		switch {
+		case err == nil && !v.Known:
+			c.unknown++
+			c.reasons[name+": "+v.Why]++
+		case err != nil && w == nil, err == nil && !ok && w == nil, err == nil && ok && w != nil && v.Text == *w:
+			c.equal++
+		default:
+			t.Errorf("%s: %s = %q, %v (%v), BitBake: %s", recipe, name, v.Text, ok, err, showPtr(w))
+		}
 	}
 }

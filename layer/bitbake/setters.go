@@ -3,6 +3,7 @@ package bitbake
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/pvkit/pvkit/internal/diag"
@@ -13,6 +14,10 @@ import (
 type pySetters struct {
 	sets  []setter
 	calls []passed
+	// open says that a setter takes its name from a variable; firsts are then
+	// the names that calls of functions inside hand over first.
+	open   bool
+	firsts []string
 }
 
 // setter is a call of d.setVar and its like; the name is "" when it is no
@@ -29,6 +34,7 @@ type passed struct {
 var (
 	setterCall   = regexp.MustCompile(`\b(?:d|e\.data)\.(setVar|appendVar|prependVar|delVar|renameVar)\(\s*(?:(?:'([^'\\]*)'|"([^"\\]*)")\s*[,)])?`)
 	passesD      = regexp.MustCompile(`(?m)(?:^|[^.\w])([A-Za-z_]\w*)\((?:[^()]*,\s*)?(?:d|e\.data)\s*(?:,[^()]*)?\)`)
+	firstLiteral = regexp.MustCompile(`(?m)(?:^|[^.\w])[A-Za-z_]\w*\(\s*["']([A-Z][A-Za-z0-9_:.${}-]*)["']\s*,`)
 	variableName = regexp.MustCompile(`["']([A-Z][A-Za-z0-9_:.-]*)["']`)
 )
 
@@ -40,6 +46,12 @@ func findSetters(body string) *pySetters {
 			name = base
 		}
 		p.sets = append(p.sets, setter{m[1], name})
+		p.open = p.open || name == ""
+	}
+	if p.open {
+		for _, m := range firstLiteral.FindAllStringSubmatch(body, -1) {
+			p.firsts = append(p.firsts, m[1])
+		}
 	}
 	for _, m := range passesD.FindAllStringSubmatch(body, -1) {
 		c := passed{text: m[0], fn: m[1]}
@@ -55,22 +67,27 @@ func findSetters(body string) *pySetters {
 // or through a def that it hands the datastore to. What library functions set
 // is not seen.
 func (d *Datastore) markSetters(body string, pos diag.Position, what string) {
-	mark := &unknown{fmt.Sprintf("%s at %s may set it", what, pos)}
+	mark := func(name string) {
+		if t, err := d.expand(text{s: name}, "", nil); err == nil && t.unk == nil {
+			name = t.s
+		}
+		d.own(name).mark = &unknown{fmt.Sprintf("%s may be set by %s at %s", name, what, pos)}
+	}
 	seen := map[string]bool{}
 	var scan func(body string, names []string)
 	scan = func(body string, names []string) {
 		found := d.loader.setters(body)
 		for _, s := range found.sets {
-			switch {
-			case s.name != "":
-				d.own(s.name).mark = mark
-			case len(names) == 0:
-				d.blind(pos, "%s calls d.%s with a name that is not known", what, s.method)
+			if s.name != "" {
+				mark(s.name)
 			}
-			if s.name == "" { // a parameter: any name that the callers pass
-				for _, n := range names {
-					d.own(n).mark = mark
-				}
+		}
+		if found.open {
+			for _, n := range slices.Concat(names, found.firsts) {
+				mark(n)
+			}
+			if len(names)+len(found.firsts) == 0 {
+				d.blind(pos, "%s sets variables whose names are not known", what)
 			}
 		}
 		for _, c := range found.calls {
@@ -83,7 +100,7 @@ func (d *Datastore) markSetters(body string, pos diag.Position, what string) {
 				continue
 			}
 			for _, n := range c.names { // a def inside the def
-				d.own(n).mark = mark
+				mark(n)
 			}
 		}
 	}
