@@ -47,6 +47,8 @@ func commands(env Env) []*cobra.Command {
 	return []*cobra.Command{
 		buildCommand(env),
 		addCommand(env),
+		getvarCommand(env),
+		explainCommand(env),
 		inspectCommand(env),
 		verifyCommand(env),
 		diffCommand(env),

@@ -1,0 +1,164 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pvkit/pvkit/internal/cli"
+)
+
+// writeTree writes files below a new directory, which becomes the current one.
+func writeTree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range files {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	return dir
+}
+
+// trapLayer is the trap: a class that comes in by INHERIT and a distro that
+// adds to its weak default with +=.
+var trapLayer = map[string]string{
+	"conf/layer.conf": `BBPATH .= ":${LAYERDIR}"
+BBFILES += "${LAYERDIR}/recipes/*/*.bb"
+BBFILE_COLLECTIONS += "demo"
+BBFILE_PATTERN_demo = "^${LAYERDIR}/"
+LAYERSERIES_COMPAT_demo = "scarthgap"
+INHERIT += "pvbase"
+`,
+	"classes/pvbase.bbclass":  "PANTAVISOR_FEATURES ??= \" dm-crypt xconnect pvcontrol \"\n",
+	"conf/distro/demo.conf":   "require demo.inc\n",
+	"conf/distro/demo.inc":    "PANTAVISOR_FEATURES += \"appengine\"\n",
+	"conf/machine/board.conf": "MACHINE_FEATURES = \"usbhost\"\n",
+	"kas/app.yaml": `header:
+  version: 16
+machine: board
+distro: other
+local_conf_header:
+  features: |
+    PANTAVISOR_FEATURES:append = " runc"
+`,
+	"recipes/app/app_1.0.bb": "DEPENDS = \"${@bb.utils.contains('PANTAVISOR_FEATURES', 'xconnect pvcontrol', 'dbus', '', d)} ${@bb.utils.contains_any('PANTAVISOR_FEATURES', 'dm-crypt appengine runc', 'a', '', d)}\"\nDEPENDS[doc] = \"what it needs\"\n",
+}
+
+func TestGetvar(t *testing.T) {
+	writeTree(t, trapLayer)
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"getvar", "--value", "PANTAVISOR_FEATURES"}, 0, " dm-crypt xconnect pvcontrol  runc\n"},
+		{[]string{"getvar", "--value", "-c", "demo", "PANTAVISOR_FEATURES"}, 0, " appengine\n"},
+		{[]string{"getvar", "--value", "--distro", "demo", "PANTAVISOR_FEATURES"}, 0, " appengine runc\n"},
+		{[]string{"getvar", "--value", "-c", "machine board", "MACHINE_FEATURES"}, 0, "usbhost\n"},
+		{[]string{"getvar", "--value", "-r", "app", "DEPENDS"}, 0, "dbus a\n"},
+		{[]string{"getvar", "--value", "-c", "distro demo", "-r", "app", "DEPENDS"}, 0, " a\n"},
+		{[]string{"getvar", "--value", "-r", "app", "-f", "doc", "DEPENDS"}, 0, "what it needs\n"},
+		{[]string{"getvar", "--value", "-u", "BBFILE_PATTERN_demo"}, 0, "^"},
+		{[]string{"getvar", "NOPE"}, cli.ExitFindings, "# NOPE is not set\n"},
+		{[]string{"getvar", "-c", "demoo", "NOPE"}, cli.ExitFailure, "there is no configuration demoo"},
+		{[]string{"getvar", "-r", "ap", "NOPE"}, cli.ExitFailure, "did you mean app?"},
+		{[]string{"getvar"}, cli.ExitUsage, "accepts 1 arg"},
+		{[]string{"getvar", "--build", "kas", "A"}, cli.ExitFailure, "kas is no build directory"},
+		{[]string{"getvar", "--layer", "kas", "A"}, cli.ExitFailure, "kas is no layer"},
+	} {
+		code, out, errs := run(t, tt.args...)
+		if code != tt.code || !strings.Contains(out+errs, tt.want) {
+			t.Errorf("pvkit %q: code %d, want %d and %q\n%s%s", tt.args, code, tt.code, tt.want, out, errs)
+		}
+	}
+}
+
+// TestGetvarHistory checks that places in a kas file and in a class are those
+// of the files that people edit.
+func TestGetvarHistory(t *testing.T) {
+	dir := writeTree(t, trapLayer)
+	code, out, errs := run(t, "getvar", "--json", "PANTAVISOR_FEATURES")
+	if code != 0 {
+		t.Fatalf("code %d\n%s", code, errs)
+	}
+	var got struct {
+		Known   bool
+		History []struct {
+			File, Operation, Operand string
+			Line, Column             int
+			Via                      []struct {
+				Verb, File string
+				Line       int
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.History) != 2 || !got.Known {
+		t.Fatalf("got %+v", got)
+	}
+	kas, class := got.History[0], got.History[1]
+	if kas.File != dir+"/kas/app.yaml" || kas.Line != 7 || kas.Column != 5 || kas.Operation != ":append" || kas.Operand != " runc" {
+		t.Errorf("the line of the kas file: %+v", kas)
+	}
+	if class.File != dir+"/classes/pvbase.bbclass" || class.Line != 1 || class.Operation != "set default" ||
+		len(class.Via) != 1 || class.Via[0].Verb != "INHERIT" || class.Via[0].File != dir+"/conf/layer.conf" || class.Via[0].Line != 6 {
+		t.Errorf("the class: %+v", class)
+	}
+}
+
+func TestExplainCommand(t *testing.T) {
+	writeTree(t, trapLayer)
+	code, out, errs := run(t, "explain", "-c", "demo", "PANTAVISOR_FEATURES")
+	want := `PANTAVISOR_FEATURES in distro demo
+
+ 1. conf/distro/demo.inc:1
+    PANTAVISOR_FEATURES += "appengine"
+    required by conf/distro/demo.conf:1
+    → applied
+ 2. classes/pvbase.bbclass:1
+    PANTAVISOR_FEATURES ??= " dm-crypt xconnect pvcontrol "
+    inherited by conf/layer.conf:6
+    → lost: PANTAVISOR_FEATURES += "appengine" at conf/distro/demo.inc:1 made a value without looking at this default
+
+The value is " appengine".
+`
+	if code != 0 || out != want {
+		t.Errorf("code %d\n%s\nwant\n%s\n%s", code, out, want, errs)
+	}
+	if code, out, _ := run(t, "explain", "NOPE"); code != cli.ExitFindings || !strings.HasSuffix(out, "It is not set.\n") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+}
+
+// TestBuildDirectory reads bblayers.conf and local.conf of a build directory.
+func TestBuildDirectory(t *testing.T) {
+	dir := writeTree(t, trapLayer)
+	for name, text := range map[string]string{
+		"conf/bblayers.conf": "BBPATH = \"${TOPDIR}\"\nBBLAYERS = \"" + dir + "\"\n",
+		"conf/local.conf":    "DISTRO = \"demo\"\nPANTAVISOR_FEATURES:remove = \"appengine\"\nPANTAVISOR_FEATURES:append = \" own\"\n",
+	} {
+		file := filepath.Join(dir, "build", name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, out, errs := run(t, "getvar", "--build", "build", "--value", "PANTAVISOR_FEATURES"); code != 0 || strings.TrimSpace(out) != "own" {
+		t.Errorf("code %d: %q\n%s", code, out, errs)
+	}
+}
