@@ -12,8 +12,9 @@ import (
 // 1000 frames of which a variable takes about six.
 const (
 	maxNesting     = 160
-	maxText        = 64 << 20 // bytes of one value
-	maxRounds      = 1000     // rescans of one value
+	maxText        = 64 << 20  // bytes of one value
+	maxRounds      = 1000      // rescans of one value
+	maxWork        = 128 << 20 // bytes that they look at
 	maxDiagnostics = 10000
 	maxStatements  = 1_000_000 // of one datastore
 )
@@ -50,9 +51,9 @@ func (d *Datastore) expand(t text, name string, c *collector) (text, error) {
 	}
 	defer func() { d.depth-- }()
 	x := &expansion{d: d, name: name, refs: c, unk: t.unk}
-	s := t.s
+	s, work := t.s, 0
 	for round := 0; strings.Contains(s, "${"); round++ {
-		if round > maxRounds {
+		if work += len(s); round > maxRounds || work > maxWork {
 			return t, &Error{Type: "LimitError", Msg: name + " expands without end", Err: &LimitError{"expansion", maxRounds}}
 		}
 		old := s
