@@ -1,0 +1,117 @@
+package kas
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// LocalConf is the conf/local.conf that kas writes (libcmds.py,
+// WriteBBConfig): the local_conf_header blocks in the byte order of their
+// ids, whatever the order of the files, then the settings.
+func (c *Config) LocalConf() (string, error) {
+	head, err := c.confHeader("local_conf_header")
+	if err != nil {
+		return "", err
+	}
+	out := head + fmt.Sprintf("MACHINE ??= \"%s\"\nDISTRO ??= \"%s\"\nBBMULTICONFIG ?= \"%s\"\n",
+		c.Machine(), c.Distro(), strings.Join(c.Multiconfigs(), " "))
+	if c.buildSystem() == "isar-rootless" {
+		out += "ISAR_ROOTLESS ?= \"1\"\n"
+	}
+	return out, nil
+}
+
+// BBLayersConf is the conf/bblayers.conf that kas writes.
+func (c *Config) BBLayersConf() (string, error) {
+	head, err := c.confHeader("bblayers_conf_header")
+	if err != nil {
+		return "", err
+	}
+	repos, err := c.Repos()
+	if err != nil {
+		return "", err
+	}
+	var layers []Layer
+	for _, r := range repos {
+		layers = append(layers, r.Layers...)
+	}
+	paths := make([]string, len(layers))
+	if c.r.o.Dialect == Stock {
+		slices.SortStableFunc(layers, func(a, b Layer) int {
+			return cmp.Or(-cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Repo, b.Repo), cmp.Compare(a.Name, b.Name))
+		})
+	}
+	for i, l := range layers {
+		paths[i] = "${TOPDIR}/" + relative(c.r.o.BuildDir, l.Dir)
+	}
+	if c.r.o.Dialect == Pantacor {
+		slices.Sort(paths)
+	}
+	return head + "BBLAYERS ?= \" \\\n    " + strings.Join(paths, " \\\n    ") +
+		"\"\nBBPATH ?= \"${TOPDIR}\"\nBBFILES ??= \"\"\n", nil
+}
+
+// Block is a part of local.conf or bblayers.conf.
+type Block struct {
+	ID    string
+	Entry *Entry
+}
+
+// Blocks returns the parts of local_conf_header or bblayers_conf_header in
+// the order in which they are written. The error is about ids that kas
+// cannot sort.
+func (c *Config) Blocks(key string) ([]Block, error) {
+	entries := c.Root.Get(key).Entries()
+	out := make([]Block, len(entries))
+	for i, e := range entries {
+		if k := entries[0].Key.Kind; e.Key.Kind != String && len(entries) > 1 && (k == String || k != e.Key.Kind) ||
+			e.Key.Kind == String && k != String {
+			return nil, &FileError{e.Key.Pos.File, schemaFinding(e.Key, fmt.Sprintf(
+				"%s has the id %s: kas cannot sort ids of different types; write it in quotes", key, show(e.Key)))}
+		}
+		out[i] = Block{ID: keyText(e.Key), Entry: e}
+	}
+	slices.SortStableFunc(out, func(a, b Block) int {
+		if a.Entry.Key.Kind == Int && b.Entry.Key.Kind == Int {
+			return cmp.Or(cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID))
+		}
+		return cmp.Compare(a.ID, b.ID)
+	})
+	return out, nil
+}
+
+func (c *Config) confHeader(key string) (string, error) {
+	blocks, err := c.Blocks(key)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, block := range blocks {
+		fmt.Fprintf(&b, "# %s\n%s\n", block.ID, block.Entry.Value.Text)
+	}
+	return b.String(), nil
+}
+
+// keyText writes a key as Python's str does.
+func keyText(k *Value) string {
+	switch {
+	case k.Kind == Null:
+		return "None"
+	case k.Kind == Bool && k.Text == "true":
+		return "True"
+	case k.Kind == Bool:
+		return "False"
+	}
+	return k.Text
+}
+
+// layerDir is the directory of a layer: "" is the root of the repository.
+func layerDir(repo, name string) string {
+	if strings.HasPrefix(name, "/") {
+		return inFS(".", name)
+	}
+	return path.Join(repo, name)
+}
