@@ -22,7 +22,8 @@ type RecipeOptions struct {
 // LoadRecipe evaluates a recipe over a global configuration (which must have
 // been loaded without Finish): the recipe, its appends by layer priority,
 // deferred inherits, key expansion. conf is not changed and may serve any
-// number of recipes. Findings and errors are those of LoadConfig.
+// number of recipes, at the same time if each call gets an Index and nobody
+// asks conf itself meanwhile. Findings and errors are those of LoadConfig.
 func LoadRecipe(ctx context.Context, conf *Datastore, file string, o RecipeOptions) (*Datastore, []diag.Diagnostic, error) {
 	if o.Index == nil {
 		o.Index = conf.Index()

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 type builtin func(m *machine, args []Value, kw map[string]Value) (Value, error)
@@ -225,8 +226,8 @@ func parseInt(v Value, base int64) (Value, error) {
 		return Int(n), nil
 	}
 	for _, r := range v.s {
-		if r > 0x7f {
-			return Value{}, unsupported("int() of a text outside ASCII is not modelled")
+		if r > 0x7f && unicode.IsDigit(r) {
+			return Value{}, unsupported("int() of digits outside ASCII is not modelled")
 		}
 	}
 	if ne, is := err.(*strconv.NumError); ok && is && ne.Err == strconv.ErrRange { //nolint:errorlint // strconv documents this type
@@ -256,6 +257,9 @@ func toFloat(_ *machine, args []Value, kw map[string]Value) (Value, error) {
 		}
 	} else if ok && strings.Trim(strings.ToLower(s), "+-infatyINFATY") == "" {
 		return Value{}, unsupported("float() of %q is not modelled", v.s)
+	}
+	if strings.ContainsFunc(v.s, func(r rune) bool { return r > 0x7f && unicode.IsDigit(r) }) {
+		return Value{}, unsupported("float() of digits outside ASCII is not modelled")
 	}
 	return Value{}, raise("ValueError", "could not convert string to float: '%s'", v.s)
 }

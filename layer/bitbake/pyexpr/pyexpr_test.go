@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ var expressions = []string{
 	"'a' in 'abc'", "'a' in ['b', 'a']", "1 in 'abc'", "'x' not in 'abc'", "'a' in None", "'a' in {'a': 1}", "'' in 'abc'",
 	"'abc'[0]", "'abc'[-1]", "'abc'[5]", "'abc'[1:]", "'abc'[::-1]", "'abc'[:-1]", "'abcdef'[1:5:2]", "'abc'[::0]", "[1, 2, 3][1]", "[1, 2, 3][-2:]", "{'a': 'b'}['a']", "{'a': 'b'}['c']", "'abc'['a']", "None[0]", "1[0]", "'üöä'[1]", "(1, 2)[5]",
 	"len('abc')", "len('ü')", "len([1, 2])", "len(1)", "len()", "str(1)", "str(None)", "str('x')", "str([1, 'a', None, True, 1.5])", "str(('a',))", "str(())", "str({'a': 'b'})", "str(set())", "str(['it\\'s'])", "str(['a\"b\\'c'])", "str(['\\n\\t\\\\'])",
-	"int('12')", "int(' -3 ')", "int('x')", "int('')", "int(1.9)", "int('1_0')", "int('ff', 16)", "int('0x1f', 16)", "int(None)", "float('1.5')", "float('x')", "bool('')", "bool('a')", "int()", "int(True)",
+	"int('12')", "int(' -3 ')", "int('x')", "int('')", "int(1.9)", "int('1_0')", "int('ff', 16)", "int('0x1f', 16)", "int(None)", "int('ü')", "int('1ü')", "int('\u00a05')", "float('1.5')", "float('x')", "bool('')", "bool('a')", "int()", "int(True)",
 	"max(1, 3, 2)", "min('b', 'a')", "max([1, 2])", "max([])", "any([0, 1])", "all([])", "all([1, 0])", "sorted(['b', 'a', 'c'])", "sorted('cab')", "list('ab')", "tuple([1])", "set(['a'])", "sorted(set(['b', 'a', 'b']))",
 	"'a b  c'.split()", "'a,b,,c'.split(',')", "'a b c'.split(None, 1)", "' a b c '.split(None, 1)", "'a b c'.rsplit(None, 1)", "' a  b c '.rsplit(None, 1)", "'a-b-c'.rsplit('-', 1)", "'a-b-c'.split('-', maxsplit=1)", "'abc'.split('')", "''.split()", "''.split(',')", "'a\\u00a0b\\tc'.split()",
 	"' '.join(['a', 'b'])", "' '.join([1])", "'-'.join('abc')", "','.join(x.upper() for x in 'ab')", "' '.join(x for x in 'a b'.split() if x != 'a')", "' '.join(None)",
@@ -150,9 +151,41 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+func TestTests(t *testing.T) {
+	for src, want := range map[string]string{
+		"bb.utils.contains('F', 'a b', 'x', 'y', d)":                                      "bb.utils.contains F [a b] false",
+		"bb.utils.contains_any('F', ['a', 'b'], 'x', 'y', d) + '1'":                       "bb.utils.contains_any F [a b] true",
+		"bb.utils.filter('F', w, d)":                                                      "bb.utils.filter F [] true",
+		"oe.utils.all_distro_features(d, 'a', '1', bb.utils.contains('G', 'b', 1, 2, d))": "oe.utils.all_distro_features DISTRO_FEATURES [a] false; bb.utils.contains G [b] false",
+		"'y' if 'a' in (d.getVar('F') or '').split() else 'n'":                            "in F [a] true",
+		"'a' not in d.getVar('F')":                                                        "in F [a] true",
+		"x in d.getVar('F')":                                                              "",
+		"bb.utils.contains(v, 'a', 1, 2, d)":                                              "",
+	} {
+		e, err := pyexpr.Parse(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, x := range e.Tests() {
+			got = append(got, fmt.Sprintf("%s %s %v %v", x.Func, x.Var, x.Words, x.Any))
+		}
+		if g := strings.Join(got, "; "); g != want {
+			t.Errorf("%s: %q, want %q", src, g, want)
+		}
+	}
+}
+
 func FuzzEval(f *testing.F) {
 	for _, src := range expressions {
 		f.Add(src)
 	}
-	f.Fuzz(func(_ *testing.T, src string) { outcome(src) })
+	f.Fuzz(func(_ *testing.T, src string) {
+		outcome(src)
+		if e, err := pyexpr.Parse(src); err == nil {
+			e.References()
+			e.Tests()
+			e.Calls()
+		}
+	})
 }

@@ -38,6 +38,103 @@ func (e *Expr) References() (refs, contained []string) {
 	return refs, contained
 }
 
+// Test is a place where an expression looks for words in a variable.
+type Test struct {
+	Func  string   // the function, or "in" for the operator
+	Var   string   // the variable, as written
+	Words []string // the words it looks for; nil when they are no literals
+	Any   bool     // one of the words is enough
+}
+
+// wordTests maps a function to the index of its variable (-1: DISTRO_FEATURES)
+// and of its words.
+var wordTests = map[string]struct {
+	variable, words int
+	any             bool
+}{
+	"bb.utils.contains":            {0, 1, false},
+	"base_contains":                {0, 1, false},
+	"bb.utils.contains_any":        {0, 1, true},
+	"bb.utils.filter":              {0, 1, true},
+	"oe.utils.any_distro_features": {-1, 1, true},
+	"oe.utils.all_distro_features": {-1, 1, false},
+}
+
+// Tests lists where the expression asks whether words are in a variable:
+// bb.utils.contains and its like, and "'word' in d.getVar('X')".
+func (e *Expr) Tests() []Test {
+	var out []Test
+	var walk func(n node)
+	walk = func(n node) {
+		switch n := n.(type) {
+		case *call:
+			fn := dotted(n.fn)
+			if t, ok := wordTests[fn]; ok && len(n.args) > t.words {
+				name, known := "DISTRO_FEATURES", true
+				if t.variable >= 0 {
+					name, known = literal(n.args[t.variable])
+				}
+				if known {
+					out = append(out, Test{fn, name, literalWords(n.args[t.words]), t.any})
+				}
+			}
+		case *compare:
+			x := n.x
+			for i, op := range n.ops {
+				if word, ok := literal(x); ok && (op == "in" || op == "not in") {
+					if v := variableOf(n.ys[i]); v != "" {
+						out = append(out, Test{"in", v, []string{word}, true})
+					}
+				}
+				x = n.ys[i]
+			}
+		}
+		children(n, walk)
+	}
+	walk(e.root)
+	return out
+}
+
+// literalWords are the words of a str or of a list of str.
+func literalWords(n node) []string {
+	if s, ok := literal(n); ok {
+		return Split(s)
+	}
+	l, ok := n.(*sequence)
+	if !ok {
+		return nil
+	}
+	out := []string{}
+	for _, x := range l.items {
+		s, ok := literal(x)
+		if !ok {
+			return nil
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// variableOf finds X in d.getVar('X'), d.getVar('X').split(),
+// (d.getVar('X') or ”).split(): the one variable that the value comes from.
+func variableOf(n node) string {
+	switch n := n.(type) {
+	case *call:
+		if strings.HasSuffix(dotted(n.fn), ".getVar") && len(n.args) > 0 {
+			s, _ := literal(n.args[0])
+			return s
+		}
+		if a, ok := n.fn.(*attribute); ok && a.attr == "split" {
+			return variableOf(a.x)
+		}
+	case *boolean:
+		if n.or {
+			return variableOf(n.xs[0])
+		}
+	}
+	return ""
+}
+
 // Calls lists the dotted names of what the expression calls.
 func (e *Expr) Calls() []string {
 	var out []string
