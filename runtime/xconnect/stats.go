@@ -10,6 +10,7 @@ import (
 type Stats struct {
 	active, total, refused, errors atomic.Int64
 	toProvider, toConsumer         atomic.Int64
+	files                          atomic.Int64
 	latency                        [len(LatencyBounds) + 1]atomic.Int64
 	latencySum                     atomic.Int64
 	lastError                      atomic.Pointer[string]
@@ -44,6 +45,10 @@ func (s *Stats) ToProvider(n int) { s.toProvider.Add(int64(n)) }
 
 // ToConsumer counts bytes of the other direction.
 func (s *Stats) ToConsumer(n int) { s.toConsumer.Add(int64(n)) }
+
+// HoldFiles counts descriptors that are on their way and returns how many there
+// are now.
+func (s *Stats) HoldFiles(change int) int { return int(s.files.Add(int64(change))) }
 
 // Connected notes how long it took from a consumer's connection being accepted
 // to the provider's being there.
