@@ -241,6 +241,9 @@ func (d *Datastore) set(name string, val text, mode setMode, ev Event) error {
 	}
 	d.checkRenamed(name, ev)
 	d.forget()
+	if ev.Name == "" {
+		ev.Name = name
+	}
 	if base, keyword, words, ok := splitKeyword(name); ok {
 		return d.change(name, base, keyword, words, val, ev)
 	}

@@ -91,47 +91,17 @@ func (d *Datastore) assign(s *Assign) error {
 			return err
 		}
 	}
-	val := text{s: s.Value}
-	now := func() text { // += and its like take an absent value for ""
-		t, _ := d.operand(s)
-		return t
+	val, op, err := d.assigned(s)
+	if err != nil {
+		return place(err, s.Pos())
 	}
-	switch s.Op {
-	case OpDefault:
-		ev.Op = "set?"
-		if t, ok := d.operand(s); ok {
-			val = t
-		}
-	case OpNow:
-		ev.Op = "immediate"
-		var err error
-		if val, err = d.view().expand(val, s.Name+"[:=]", nil); err != nil {
-			return place(err, s.Pos())
-		}
-	case OpAppend:
-		ev.Op = "append"
-		t := now()
-		val = text{t.s + " " + s.Value, t.unk}
-	case OpPrepend:
-		ev.Op = "prepend"
-		t := now()
-		val = text{s.Value + " " + t.s, t.unk}
-	case OpPostdot:
-		ev.Op = "postdot"
-		t := now()
-		val = text{t.s + s.Value, t.unk}
-	case OpPredot:
-		ev.Op = "predot"
-		t := now()
-		val = text{s.Value + t.s, t.unk}
-	}
+	ev.Op = op
 	if len(val.s) > maxText {
 		return &Error{Type: "LimitError", Msg: s.Name + " is too large", Pos: s.Pos(), Err: &LimitError{"size of a value", maxText}}
 	}
 	if s.Op >= OpAppend && (strings.Contains(s.Name, ":append") || strings.Contains(s.Name, ":remove") || strings.Contains(s.Name, ":prepend")) {
 		d.report(diag.Warning, RuleWarn, s.Pos(), "%s %s combines two operators: write one of them", s.Name, s.Op)
 	}
-	var err error
 	switch {
 	case s.Flag != "":
 		err = d.setFlag(s.Name, s.Flag, flagValue{text: val}, ev)
@@ -141,6 +111,34 @@ func (d *Datastore) assign(s *Assign) error {
 		err = d.set(s.Name, val, parsing, ev)
 	}
 	return place(err, s.Pos())
+}
+
+// assigned works out the new value and BitBake's name of the operation.
+func (d *Datastore) assigned(s *Assign) (val text, op string, err error) {
+	val = text{s: s.Value}
+	if s.Op == OpSet || s.Op == OpWeak {
+		return val, "set", nil
+	}
+	if s.Op == OpNow {
+		val, err = d.view().expand(val, s.Name+"[:=]", nil)
+		return val, "immediate", err
+	}
+	now, ok := d.operand(s) // += and its like take an absent value for ""
+	switch s.Op {
+	case OpDefault:
+		if ok {
+			val = now
+		}
+		return val, "set?", nil
+	case OpAppend:
+		return text{now.s + " " + s.Value, now.unk}, "append", nil
+	case OpPrepend:
+		return text{s.Value + " " + now.s, now.unk}, "prepend", nil
+	case OpPostdot:
+		return text{now.s + s.Value, now.unk}, "postdot", nil
+	default:
+		return text{s.Value + now.s, now.unk}, "predot", nil
+	}
 }
 
 // operand is DataNode.getFunc: what += and ?= see.

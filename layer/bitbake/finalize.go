@@ -63,7 +63,7 @@ func (d *Datastore) runKnown(f *Function) error {
 		if m == nil || !d.special.modules["oe"] {
 			continue
 		}
-		if err := d.featuresBackfill(m[1]+m[2], Event{Op: "append", Pos: f.Pos(), Stmt: f, Internal: true}); err != nil {
+		if err := d.featuresBackfill(m[1]+m[2], Event{Pos: f.Pos(), Stmt: f, Internal: true}); err != nil {
 			return place(err, f.Pos())
 		}
 	}

@@ -124,30 +124,9 @@ func (d *Datastore) content(name string, expand, forWinner bool) (t text, ok boo
 	defer func() { d.depth-- }()
 
 	v := d.find(name)
-	var removes []text
-	if data, has := d.overriding(name); has {
-		if t, ok, removes, err = d.overridden(name, data); err != nil {
-			return text{}, false, nil, err
-		}
-	}
-	if !ok && v != nil {
-		switch {
-		case v.content != nil:
-			t, ok = merged(*v.content, t.unk), true
-		case v.weak != nil:
-			t, ok = merged(*v.weak, t.unk), true
-		}
-	}
-	if v != nil {
-		if t, ok, err = d.operate(v, t, ok); err != nil {
-			return text{}, false, nil, err
-		}
-		t.unk = merge(t.unk, v.mark)
-	}
-	for _, k := range d.unknownKeys {
-		if len(name) >= len(k.prefix)+len(k.suffix) && strings.HasPrefix(name, k.prefix) && strings.HasSuffix(name, k.suffix) {
-			t.unk = merge(t.unk, k.unk)
-		}
+	t, ok, removes, err := d.unexpanded(name, v)
+	if err != nil {
+		return text{}, false, nil, err
 	}
 	if !expand && !forWinner {
 		return t, ok, nil, nil
@@ -172,6 +151,36 @@ func (d *Datastore) content(name string, expand, forWinner bool) (t text, ok boo
 	}
 	d.cache[name] = p
 	return t, ok, p, nil
+}
+
+// unexpanded is the value with overrides chosen and operations done. The
+// texts are :remove lists that go on to the result.
+func (d *Datastore) unexpanded(name string, v *variable) (t text, ok bool, removes []text, err error) {
+	if data, has := d.overriding(name); has {
+		if t, ok, removes, err = d.overridden(name, data); err != nil {
+			return text{}, false, nil, err
+		}
+	}
+	if !ok && v != nil {
+		switch {
+		case v.content != nil:
+			t, ok = merged(*v.content, t.unk), true
+		case v.weak != nil:
+			t, ok = merged(*v.weak, t.unk), true
+		}
+	}
+	if v != nil {
+		if t, ok, err = d.operate(v, t, ok); err != nil {
+			return text{}, false, nil, err
+		}
+		t.unk = merge(t.unk, v.mark)
+	}
+	for _, k := range d.unknownKeys {
+		if len(name) >= len(k.prefix)+len(k.suffix) && strings.HasPrefix(name, k.prefix) && strings.HasSuffix(name, k.suffix) {
+			t.unk = merge(t.unk, k.unk)
+		}
+	}
+	return t, ok, removes, nil
 }
 
 func merged(t text, unk *unknown) text {

@@ -126,7 +126,8 @@ func overrideSteps(name string, f func(base, words string)) {
 type overrideList struct {
 	owner *Datastore
 	items []override
-	seen  map[override]bool // for long lists
+	adds  int               // how often the list was added to
+	seen  map[override]bool // for lists that are added to often
 }
 
 // overriding returns the names that override a variable.
@@ -153,10 +154,10 @@ func (d *Datastore) ownOverriding(name string) *overrideList {
 	return l
 }
 
-const longList = 32
+const oftenAdded = 32
 
 func (l *overrideList) has(o override) bool {
-	if len(l.items) < longList {
+	if l.adds++; l.adds < oftenAdded {
 		return slices.Contains(l.items, o)
 	}
 	if l.seen == nil {

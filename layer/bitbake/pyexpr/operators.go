@@ -272,26 +272,7 @@ func arithmetic(op string, x, y Value) (Value, error) {
 		}
 		return Int(int64(lo)), nil
 	case "//", "%":
-		if b == 0 {
-			if op == "%" {
-				return Value{}, raise("ZeroDivisionError", "integer modulo by zero")
-			}
-			return Value{}, raise("ZeroDivisionError", "integer division or modulo by zero")
-		}
-		if b == -1 {
-			if op == "%" {
-				return Int(0), nil
-			}
-			return arithmetic("*", x, Int(-1))
-		}
-		q, r := a/b, a%b
-		if r != 0 && (r < 0) != (b < 0) {
-			q, r = q-1, r+b
-		}
-		if op == "%" {
-			return Int(r), nil
-		}
-		return Int(q), nil
+		return divide(op, a, b)
 	case "&":
 		return Int(a & b), nil
 	case "|":
@@ -304,6 +285,30 @@ func arithmetic(op string, x, y Value) (Value, error) {
 		return power(a, b)
 	}
 	return Value{}, raise("TypeError", "unsupported operand type(s) for %s: '%s' and '%s'", op, x.typeName(), y.typeName())
+}
+
+// divide rounds towards minus infinity, and the remainder has b's sign.
+func divide(op string, a, b int64) (Value, error) {
+	if b == 0 {
+		if op == "%" {
+			return Value{}, raise("ZeroDivisionError", "integer modulo by zero")
+		}
+		return Value{}, raise("ZeroDivisionError", "integer division or modulo by zero")
+	}
+	if b == -1 {
+		if op == "%" {
+			return Int(0), nil
+		}
+		return arithmetic("*", Int(a), Int(-1))
+	}
+	q, r := a/b, a%b
+	if r != 0 && (r < 0) != (b < 0) {
+		q, r = q-1, r+b
+	}
+	if op == "%" {
+		return Int(r), nil
+	}
+	return Int(q), nil
 }
 
 func abs(n int64) uint64 {
