@@ -49,6 +49,7 @@ func commands(env Env) []*cobra.Command {
 		addCommand(env),
 		getvarCommand(env),
 		explainCommand(env),
+		lintCommand(env),
 		inspectCommand(env),
 		verifyCommand(env),
 		diffCommand(env),
@@ -86,7 +87,7 @@ Exit codes: 0 ok, 1 findings, 2 failure, 64 usage.`,
 		return ExitOK
 	case errors.Is(err, ErrFindings):
 		return ExitFindings
-	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "if any flags in the group"):
 		fmt.Fprintf(env.Stderr, "pvkit: %v\nRun 'pvkit --help' for usage.\n", err)
 		return ExitUsage
 	case ctx.Err() != nil:

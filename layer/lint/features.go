@@ -42,15 +42,19 @@ func (s *Settings) knows(variable, word string) bool {
 }
 
 var (
-	testCall  = regexp.MustCompile(`\b(?:contains|contains_any|filter)\(\s*(?:'(\w+_FEATURES)'|"(\w+_FEATURES)")\s*,\s*(?:'([^'"]*)'|"([^"']*)"|[\[(]([^\])]*)[\])])`)
-	getVar    = regexp.MustCompile(`getVar\(\s*['"](\w+_FEATURES)['"]`)
-	heldIn    = regexp.MustCompile(`(\w+)\s*=[^=\n]*getVar\(\s*['"](\w+_FEATURES)['"]`)
-	inTest    = regexp.MustCompile(`['"]([\w.+-]+)['"]\s+(?:not\s+)?in\s+(\w+)`)
-	inGetVar  = regexp.MustCompile(`['"]([\w.+-]+)['"]\s+(?:not\s+)?in\s+[^\n]*?getVar\(\s*['"](\w+_FEATURES)['"]`)
-	reference = regexp.MustCompile(`\$\{(\w+_FEATURES)\}`)
-	plainWord = regexp.MustCompile(`^[\w.+-]+$`)
-	quoted    = regexp.MustCompile(`'([^']*)'|"([^"]*)"`)
+	testCall = regexp.MustCompile(`\b(?:contains|contains_any|filter)\(\s*(?:'(\w+_FEATURES)'|"(\w+_FEATURES)")\s*,\s*(?:'([^'"]*)'|"([^"']*)"|[\[(]([^\])]*)[\])])`)
+	getVar   = regexp.MustCompile(`getVar\(\s*['"](\w+_FEATURES)['"]`)
+	heldIn   = regexp.MustCompile(`(\w+)\s*=[^=\n]*getVar\(\s*['"](\w+_FEATURES)['"]`)
+	inTest   = regexp.MustCompile(`['"]([\w.+\-\pL]+)['"]\s+(?:not\s+)?in\s+(\w+)`)
+	inGetVar = regexp.MustCompile(`['"]([\w.+\-\pL]+)['"]\s+(?:not\s+)?in\s+[^\n]*?getVar\(\s*['"](\w+_FEATURES)['"]`)
+	// featureName is a variable's name on its own.
+	featureName = regexp.MustCompile(`\b[A-Z][A-Z0-9_]*_FEATURES\b`)
+	plainWord   = regexp.MustCompile(`^[\w.+\-\pL]+$`)
+	quoted      = regexp.MustCompile(`'([^']*)'|"([^"]*)"`)
 )
+
+// coreFeatures belong to oe-core: layers all over the world set and test them.
+var coreFeatures = []string{"COMBINED_FEATURES", "DISTRO_FEATURES", "EXTRA_IMAGE_FEATURES", "IMAGE_FEATURES", "MACHINE_FEATURES", "TUNE_FEATURES", "POPULATE_SDK_FEATURES"}
 
 // requirements are variables whose words are tested by a class of oe-core.
 var requirements = regexp.MustCompile(`^(?:REQUIRED|ANY_OF|CONFLICT|UNSUPPORTED)_(\w+_FEATURES)$`)
@@ -68,7 +72,7 @@ func (x *index) featureVars() map[string]*featureVar {
 			x.scanTests(x.files[name])
 		}
 		for _, v := range x.features {
-			if slices.Contains(x.foreign, v.name) {
+			if slices.Contains(x.foreign, v.name) || slices.Contains(coreFeatures, v.name) {
 				v.owned = false
 			}
 		}
@@ -106,18 +110,15 @@ func (x *index) scanAssigns(f *bitbake.File, mine bool) {
 			}
 		}
 		removing := keyword(words) == "remove"
-		if strings.Contains(a.Value, "${") {
-			v.open = v.open || !removing && openValue(a.Value, base)
-			for _, m := range quoted.FindAllStringSubmatch(a.Value, -1) {
-				for w := range strings.FieldsSeq(m[1] + m[2]) {
-					if !removing && plainWord.MatchString(w) {
-						v.set[w] = append(v.set[w], featureUse{w, f, a.ValueSpan, a})
-					}
-				}
+		plain, choices := splitPython(a.Value)
+		v.open = v.open || !removing && openValue(a.Value, base)
+		for _, w := range choices {
+			if !removing {
+				v.set[w] = append(v.set[w], featureUse{w, f, a.ValueSpan, a})
 			}
 		}
 		for w, span := range valueWords(a) {
-			if !plainWord.MatchString(w) {
+			if !plainWord.MatchString(w) || !slices.Contains(plain, w) {
 				continue
 			}
 			use := featureUse{w, f, span, a}
@@ -128,6 +129,43 @@ func (x *index) scanAssigns(f *bitbake.File, mine bool) {
 			}
 		}
 	}
+}
+
+// splitPython takes a value apart: the words outside of ${...}, and those that
+// inline Python may choose.
+func splitPython(value string) (plain, choices []string) {
+	var out strings.Builder
+	for {
+		i := strings.Index(value, "${")
+		if i < 0 {
+			break
+		}
+		out.WriteString(value[:i])
+		end, depth := i, 0
+		for end < len(value) {
+			c := value[end]
+			end++
+			if c == '{' {
+				depth++
+			} else if c == '}' {
+				if depth--; depth == 0 {
+					break
+				}
+			}
+		}
+		code := testCall.ReplaceAllString(value[i:end], "")
+		for _, m := range quoted.FindAllStringSubmatch(code, -1) {
+			for w := range strings.FieldsSeq(m[1] + m[2]) {
+				if plainWord.MatchString(w) {
+					choices = append(choices, w)
+				}
+			}
+		}
+		out.WriteByte(' ')
+		value = value[end:]
+	}
+	out.WriteString(value)
+	return strings.Fields(out.String()), choices
 }
 
 // openValue reports whether a value takes words from elsewhere: from another
@@ -191,10 +229,30 @@ func (x *index) scanTests(f *bitbake.File) {
 			x.feature(name).opaque = f.Position(m[0]).String()
 		}
 	}
-	for _, m := range reference.FindAllStringSubmatchIndex(f.Src, -1) {
-		if name := group(f.Src, m, 1); !inComment(f.Src, m[0]) && !x.inOwnValue(f, name, m[0]) {
-			x.feature(name).opaque = f.Position(m[0]).String()
+	x.scanMentions(f)
+}
+
+// scanMentions notes where a variable is read in a way that is none of those
+// that scanTests knows: handed to a function by name, or expanded as a whole.
+func (x *index) scanMentions(f *bitbake.File) {
+	var known [][2]int
+	for _, re := range []*regexp.Regexp{testCall, getVar} {
+		for _, m := range re.FindAllStringIndex(f.Src, -1) {
+			known = append(known, [2]int{m[0], m[1]})
 		}
+	}
+	for a := range assigns(f) {
+		known = append(known, [2]int{a.NameSpan.Start, a.NameSpan.End})
+		if a.Flag != "" {
+			known = append(known, [2]int{a.ValueSpan.Start, a.ValueSpan.End})
+		}
+	}
+	for _, m := range featureName.FindAllStringIndex(f.Src, -1) {
+		name := f.Src[m[0]:m[1]]
+		if inComment(f.Src, m[0]) || slices.ContainsFunc(known, func(k [2]int) bool { return m[0] >= k[0] && m[1] <= k[1] }) || x.inOwnValue(f, name, m[0]) {
+			continue
+		}
+		x.feature(name).opaque = f.Position(m[0]).String()
 	}
 }
 
@@ -218,7 +276,7 @@ func group(s string, m []int, g int) string {
 // fieldIndex finds the words of a list of features as Python writes it.
 func fieldIndex(s string) [][]int { return featureWord.FindAllStringIndex(s, -1) }
 
-var featureWord = regexp.MustCompile(`[\w.+-]+`)
+var featureWord = regexp.MustCompile(`[\w.+\-\pL]+`)
 
 // onces are the parts of the index that are made when they are needed first.
 type onces struct {

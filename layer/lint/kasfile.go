@@ -86,16 +86,17 @@ var yamlLine = regexp.MustCompile(`line (\d+)`)
 // yamlError turns an error of the YAML reader into a finding: the line is in
 // its text only.
 func yamlError(src *source, err error) diag.Diagnostic {
-	pos := diag.Position{File: src.name}
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		if n, convErr := strconv.Atoi(m[1]); convErr == nil {
-			pos.Line = n
-		}
-	}
 	var te *yaml.TypeError
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
 	if errors.As(err, &te) && len(te.Errors) > 0 {
 		msg = te.Errors[0]
+	}
+	pos := diag.Position{File: src.name}
+	if m := yamlLine.FindStringSubmatch(msg); m != nil {
+		if n, convErr := strconv.Atoi(m[1]); convErr == nil {
+			pos.Line = n
+			msg = strings.Replace(msg, m[0]+": ", "", 1)
+		}
 	}
 	return diag.Diagnostic{Pos: pos, Severity: diag.Error, Rule: RuleYAML, Message: "this is no YAML: " + msg}
 }

@@ -287,6 +287,16 @@ func (p *Project) Line(file string, n int) string {
 	return s.line(n)
 }
 
+// Text is the text of a file of the project, for reports; "" when it cannot be
+// read.
+func (p *Project) Text(file string) string {
+	s, err := p.source(file)
+	if err != nil {
+		return ""
+	}
+	return s.text
+}
+
 // Name is a path as a report shows it: relative to the root where it can be.
 func (p *Project) Name(file string) string {
 	if rel, ok := strings.CutPrefix(file, strings.TrimSuffix(p.Root, "/")+"/"); ok {

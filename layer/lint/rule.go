@@ -71,6 +71,14 @@ func (p *Pass) report(d diag.Diagnostic) {
 	p.out = append(p.out, d)
 }
 
+// where names the configuration or recipe that is looked at.
+func (p *Pass) where() string {
+	if p.Recipe != nil {
+		return p.Name(p.Recipe.file)
+	}
+	return p.Config.Name
+}
+
 // at gives the place of a part of a statement.
 func at(f *bitbake.File, s bitbake.Span) (pos, end diag.Position) {
 	return f.Position(s.Start), f.Position(s.End)

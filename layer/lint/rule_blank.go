@@ -101,7 +101,7 @@ func reportGlued(p *Pass, name string, a *bitbake.Assign, key string) {
 		side, at = "behind", a.ValueSpan.End
 	}
 	d := found(a.File, a.ValueSpan, "there is no blank %s the words that %s adds: they grow together with their neighbour", side, a.Name)
-	d.Hint = p.Config.Name + ": " + name + " is " + quoteWords(strings.Fields(v.Text))
+	d.Hint = p.where() + ": " + name + " is " + quoteWords(strings.Fields(v.Text))
 	d.Fix = &diag.Fix{Message: "add the blank", Edits: []diag.Edit{edit(a.File, bitbake.Span{Start: at, End: at}, " ")}}
 	p.report(d)
 }

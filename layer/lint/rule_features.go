@@ -74,7 +74,9 @@ func unknownFeatures(p *Pass) {
 					continue
 				}
 				meant := nearOne(w, other)
-				if meant == "" {
+				// Of two that nobody knows on the other side, the one that is
+				// set is the slip.
+				if meant == "" || what == "set" && v.tested[meant] == nil {
 					continue
 				}
 				for _, u := range list {

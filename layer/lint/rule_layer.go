@@ -110,6 +110,7 @@ func dynamicEntries(p *Pass, f *bitbake.File, a *bitbake.Assign, layer string) {
 		}
 		if m, err := fs.Glob(p.fsys, path.Clean(glob)[1:]); err == nil && len(m) == 0 {
 			p.report(found(f, span, "no file matches %s", strings.ReplaceAll(pattern, "${LAYERDIR}/", "")))
+			p.out[len(p.out)-1].Severity = diag.Note // kept for later, perhaps
 		}
 	}
 }

@@ -189,7 +189,7 @@ func (x *index) mine() []*bitbake.File {
 	}
 	var out []*bitbake.File
 	for _, name := range sortedKeys(x.files) {
-		if !below[name] && !foreignInc(x.files[name]) {
+		if !below[name] && !foreign(x.files[name]) {
 			out = append(out, x.files[name])
 		}
 	}

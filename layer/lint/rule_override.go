@@ -41,7 +41,7 @@ func addsToOverride(a *bitbake.Assign) bool {
 func replacedBases(p *Pass) {
 	for _, name := range p.D.Names() {
 		base, words := splitName(name)
-		if len(words) == 0 {
+		if len(words) == 0 || base == completed {
 			continue
 		}
 		events := contents(p.D.History(name))

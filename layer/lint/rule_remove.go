@@ -20,6 +20,9 @@ func removeNothing() *Rule {
 	}
 	r.project = func(p *Pass) {
 		for name, v := range p.index.featureVars() {
+			if !v.owned {
+				continue
+			}
 			for _, rm := range v.removed {
 				if v.set[rm.word] != nil || v.open || p.settings.knows(name, rm.word) {
 					continue
@@ -72,7 +75,7 @@ func appendedInVain(p *Pass) {
 			}
 			d := found(a.File, bitbake.Span{Start: a.NameSpan.Start, End: a.OpSpan.End},
 				"%s adds %s in vain: :remove takes it out again", a.Name, quoteWords(strings.Fields(a.Value)))
-			d.Hint = "in " + p.Config.Name
+			d.Hint = "in " + p.where()
 			d.Related = []diag.Related{{Pos: by, Message: "removed here"}}
 			p.report(d)
 		}

@@ -47,10 +47,17 @@ func needsDefault(x *index, a *bitbake.Assign) bool {
 	return a.Flag == "" && additive(a.Op) && x.defaults[a.Name]
 }
 
+// completed is the one variable whose default comes back: kernel.bbclass adds
+// KERNEL_IMAGETYPE to it in Python.
+const completed = "KERNEL_IMAGETYPES"
+
 // lostDefaults finds variables whose value began with += and that have a
 // default which is lost for that reason.
 func lostDefaults(p *Pass, how bitbake.Effect) {
 	for name := range p.index.defaults {
+		if name == completed {
+			continue
+		}
 		if !slices.ContainsFunc(p.D.History(name), bitbake.Event.Additive) {
 			continue
 		}
@@ -88,11 +95,28 @@ func reportLost(p *Pass, story *bitbake.Story, def bitbake.Step) {
 		}
 		d := found(a.File, bitbake.Span{Start: a.NameSpan.Start, End: a.OpSpan.End},
 			"%s %s drops the default %s", a.Name, a.Op, quoteWords(lost))
-		d.Hint = fmt.Sprintf("%s: %s is %s; with %s it would be %s", p.Config.Name, a.Name, quoteWords(now), lazyName(a), quoteWords(then))
+		d.Hint = fmt.Sprintf("%s: %s is %s; with %s it would be %s", p.where(), a.Name, quoteWords(now), lazyName(a), quoteWords(then))
 		d.Related = []diag.Related{{Pos: def.Pos, Message: "the default that is lost" + viaText(p.Project, def.Event)}}
 		d.Fix = lazyFix(a)
-		p.report(d)
+		fallback := how(def) == bitbake.OpDefault && strings.HasSuffix(def.Pos.File, "/conf/bitbake.conf")
+		switch {
+		case !fallback:
+			p.report(d)
+		case isLocal(a.File.Name):
+			// bitbake.conf's ?= are for those who say nothing: machines add
+			// to IMAGE_FSTYPES with += all over the world and mean "set".
+			p.report(d)
+			p.out[len(p.out)-1].Severity = diag.Note
+		}
 	}
+}
+
+// how is the operator that a default was given with.
+func how(def bitbake.Step) bitbake.Op {
+	if def.Weak() {
+		return bitbake.OpWeak
+	}
+	return bitbake.OpDefault
 }
 
 // viaText says how a file came into the configuration.

@@ -102,7 +102,7 @@ func (r *runner) files() {
 	}
 	each(len(names), func(i int) {
 		f := r.index.file(names[i])
-		if f == nil || r.ctx.Err() != nil || foreignInc(f) {
+		if f == nil || r.ctx.Err() != nil || foreign(f) {
 			return
 		}
 		for _, rule := range r.rules {
@@ -113,8 +113,16 @@ func (r *runner) files() {
 	})
 }
 
-// foreignInc tells .inc files of other languages: BitBake cannot read them.
-func foreignInc(f *bitbake.File) bool { return path.Ext(f.Name) == ".inc" && f.Err != nil }
+// foreign tells files of other languages that BitBake cannot read: an .inc
+// of a recipe's sources, a .conf of another program beside layer.conf.
+func foreign(f *bitbake.File) bool {
+	if f.Err == nil {
+		return false
+	}
+	base := path.Base(f.Name)
+	return path.Ext(base) == ".inc" || path.Ext(base) == ".conf" && path.Base(path.Dir(f.Name)) == "conf" &&
+		base != "layer.conf" && base != "local.conf" && base != "bblayers.conf" && base != "bitbake.conf"
+}
 
 // configs evaluates the configurations one by one and forgets them again.
 func (r *runner) configs(res *Result) error {
