@@ -1,0 +1,250 @@
+package dbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// Times of a connection: for the whole handshake, as libdbus has it, and for
+// what the bus still has to say after the client has closed.
+const (
+	handshakeTime = 30 * time.Second
+	lastWords     = time.Second
+)
+
+// session is one connection of a client's, and the one to the bus that goes
+// with it.
+type session struct {
+	client *stream
+	bus    *stream // after auth
+	uid    uint32  // what the bus was told
+	fds    bool    // the bus agreed to pass descriptors
+	guid   string
+
+	dial   func() (*net.UnixConn, uint32, error) // to the bus, as the role
+	filter *filter                               // nil: everything passes
+
+	toBus, toClient *sink
+	countBus        func(int)
+}
+
+// run serves the connection until one side ends it. The caller closes client;
+// closing it, and what dial returned, also ends run.
+func (s *session) run() error {
+	defer s.client.close()
+	defer func() {
+		if s.bus != nil {
+			s.bus.close()
+		}
+	}()
+	if err := s.handshake(); err != nil {
+		return quiet(err)
+	}
+	var wg sync.WaitGroup
+	var up error
+	wg.Go(func() {
+		up = s.pumpClient()
+		// What the bus has sent by now still goes to the client.
+		_ = s.bus.conn.CloseWrite()
+		_ = s.bus.conn.SetReadDeadline(time.Now().Add(lastWords))
+	})
+	down := s.pumpBus()
+	_ = s.client.conn.Close() // ends pumpClient; the owner's Close only repeats it
+	_ = s.bus.conn.Close()
+	wg.Wait()
+	return errors.Join(quiet(up), quiet(down))
+}
+
+// quiet hides the errors that are ways to hang up.
+func quiet(err error) error {
+	for _, end := range []error{io.EOF, net.ErrClosed, syscall.EPIPE, syscall.ECONNRESET, os.ErrDeadlineExceeded, context.Canceled} {
+		if errors.Is(err, end) {
+			return nil
+		}
+	}
+	return err
+}
+
+// handshake plays the server for the client up to its BEGIN.
+func (s *session) handshake() error {
+	deadline := time.Now().Add(handshakeTime)
+	if err := s.client.conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if err := s.client.need(1); err != nil {
+		return err
+	}
+	if s.client.buf[s.client.r] != 0 {
+		return fmt.Errorf("%w: it does not start with a NUL byte", errHandshake)
+	}
+	s.client.r++
+	srv := &server{bus: s}
+	for left := maxHandshake; srv.state != done; {
+		l, err := s.client.line(left)
+		if err != nil {
+			return err
+		}
+		if left -= len(l) + 1; left <= 0 {
+			return fmt.Errorf("%w: more than %d bytes", errHandshake, maxHandshake)
+		}
+		answer, err := srv.line(l)
+		if err != nil {
+			return err
+		}
+		if answer == "" {
+			continue
+		}
+		if err := s.toClient.message([]byte(answer + "\r\n")); err != nil {
+			return err
+		}
+	}
+	if err := s.toBus.message([]byte("BEGIN\r\n")); err != nil {
+		return err
+	}
+	return errors.Join(s.client.conn.SetDeadline(time.Time{}), s.bus.conn.SetDeadline(time.Time{}))
+}
+
+// auth makes the bus's side of the connection, the first time it is called.
+func (s *session) auth() (string, error) {
+	if s.bus != nil {
+		if s.guid == "" {
+			return "", errRejected
+		}
+		return s.guid, nil
+	}
+	conn, uid, err := s.dial()
+	if err != nil {
+		return "", err
+	}
+	s.bus, s.uid = newStream(conn), uid
+	s.toBus = &sink{conn: conn, sent: s.countBus}
+	if err := conn.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
+		return "", err
+	}
+	l, err := s.ask("\x00" + externalLine(uid))
+	if err != nil {
+		return "", err
+	}
+	s.guid, err = busGUID(l)
+	return s.guid, err
+}
+
+func (s *session) negotiateFDs() (bool, error) {
+	if s.fds {
+		return true, nil
+	}
+	l, err := s.ask("NEGOTIATE_UNIX_FD")
+	s.fds = l == "AGREE_UNIX_FD"
+	return s.fds, err
+}
+
+// ask sends a line to the bus and returns its answer.
+func (s *session) ask(l string) (string, error) {
+	if err := s.toBus.message([]byte(l + "\r\n")); err != nil {
+		return "", err
+	}
+	return s.bus.line(maxHandshake)
+}
+
+// pumpClient takes the client's messages to the bus.
+func (s *session) pumpClient() error {
+	for {
+		h, err := s.client.header()
+		if err != nil {
+			return err
+		}
+		v := pass
+		if s.filter != nil {
+			msg, body, err := arguments(s.client, h, h.dest)
+			if err != nil {
+				return err
+			}
+			if v, err = s.filter.fromClient(h, msg); err != nil {
+				return err
+			}
+			h.raw, h.body = append(h.raw, body...), h.body-uint32(len(body))
+		}
+		if err := forward(v, h, s.client, s.toBus, s.toClient); err != nil {
+			return err
+		}
+		for _, m := range v.then {
+			if err := s.toBus.message(m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// pumpBus takes the bus's messages to the client.
+func (s *session) pumpBus() error {
+	for {
+		h, err := s.bus.header()
+		if err != nil {
+			return err
+		}
+		v := pass
+		if s.filter != nil {
+			msg, body, err := arguments(s.bus, h, h.sender)
+			if err != nil {
+				return err
+			}
+			if v, err = s.filter.fromBus(h, msg); err != nil {
+				return err
+			}
+			h.raw, h.body = append(h.raw, body...), h.body-uint32(len(body))
+		}
+		if err := forward(v, h, s.bus, s.toClient, s.toBus); err != nil {
+			return err
+		}
+	}
+}
+
+// arguments reads the body of a message to or from the driver.
+func arguments(from *stream, h *header, peer string) (*dbus.Message, []byte, error) {
+	if peer != driver {
+		return nil, nil, nil
+	}
+	if h.body > maxArgs {
+		return nil, nil, fmt.Errorf("%w: %s.%s with %d bytes of arguments", errPolicy, h.iface, h.member, h.body)
+	}
+	body, err := from.body(h.body)
+	if err != nil {
+		return nil, nil, err
+	}
+	msg, err := decodeBody(h, body)
+	return msg, body, err
+}
+
+// forward does what v says with the message h, the rest of which is still in
+// from.
+func forward(v verdict, h *header, from *stream, to, back *sink) error {
+	fds, err := from.take(h.fds)
+	if err != nil {
+		return err
+	}
+	if v.pass {
+		return to.pass(h, fds, from)
+	}
+	closeAll(fds)
+	if err := from.each(h.body, func([]byte) error { return nil }); err != nil {
+		return err
+	}
+	if v.replace != nil {
+		if err := to.message(v.replace); err != nil {
+			return err
+		}
+	}
+	if v.answer != nil {
+		return back.message(v.answer)
+	}
+	return nil
+}
