@@ -69,6 +69,16 @@ func (e *ErrNoSymbol) Error() string {
 	return fmt.Sprintf("no symbol %q is defined; did you mean %q?", e.Name, e.Nearest)
 }
 
+func (t *Tree) noSymbol(name string) error {
+	var known []string
+	for _, k := range t.Symbols {
+		if k.Defined() {
+			known = append(known, k.Name)
+		}
+	}
+	return &ErrNoSymbol{name, diag.Nearest(name, known)}
+}
+
 // ErrValue is a value that does not fit a symbol's type.
 type ErrValue struct {
 	Symbol *Symbol
@@ -84,13 +94,7 @@ func (e *ErrValue) Error() string {
 func (c *Config) Set(name, value string) error {
 	s := c.tree.byName[name]
 	if s == nil || !s.Defined() {
-		var known []string
-		for _, k := range c.tree.Symbols {
-			if k.Defined() {
-				known = append(known, k.Name)
-			}
-		}
-		return &ErrNoSymbol{name, diag.Nearest(name, known)}
+		return c.tree.noSymbol(name)
 	}
 	if !fits(s.Type, value) {
 		return &ErrValue{s, value}

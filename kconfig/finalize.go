@@ -78,6 +78,7 @@ func (t *Tree) propagate(parent *Node, visibleIf Expr) {
 		base = parent.Choice
 	}
 	for _, n := range parent.Children {
+		n.outer = parent
 		n.Dep = t.and(n.Dep, base)
 		if n.Symbol == nil && n.Choice == nil {
 			n.PromptCond = t.and(n.PromptCond, n.Dep)

@@ -99,6 +99,8 @@ func (s *Symbol) DirectDep() Expr { return s.directDep }
 type Default struct {
 	Value, Cond Expr
 	Pos         diag.Position
+
+	own Expr // the condition as written behind the value
 }
 
 // Select is a select or imply: Target follows the symbol while Cond holds.
@@ -181,4 +183,57 @@ type Node struct {
 	implies  []Select
 	ranges   []Range
 	typ      Type
+
+	outer *Node       // the block around it as written, if blocks included
+	conds []Condition // its own conditions, line by line
+}
+
+// ConditionKind says which statement states a condition.
+type ConditionKind uint8
+
+// The kinds of conditions.
+const (
+	DependsOn ConditionKind = iota // depends on, of an entry or of a block around it
+	IfBlock                        // the if block around an entry
+	VisibleIf                      // the menu around an entry: hides it only
+	PromptIf                       // behind a prompt: hides it only
+	InChoice                       // the choice around an entry
+)
+
+func (k ConditionKind) String() string {
+	return [...]string{"depends on", "if", "visible if", "prompt if", "choice"}[k]
+}
+
+// Hides reports whether the condition hides an entry and leaves its value be.
+func (k ConditionKind) Hides() bool { return k == VisibleIf || k == PromptIf }
+
+// Condition is one condition of a node and the line that states it.
+type Condition struct {
+	Kind ConditionKind
+	Expr Expr
+	Pos  diag.Position
+}
+
+// Conditions yields every condition that a node is under, its own first and
+// then those of the blocks around it. Together with && they are Dep, and with
+// those that hide PromptCond.
+func (n *Node) Conditions(yield func(Condition) bool) {
+	member := false // past a choice, whose mode stands for all but what hides
+	for at := n; at != nil; at = at.outer {
+		for _, c := range at.conds {
+			own := at == n
+			if own && c.Kind == VisibleIf || !own && c.Kind == PromptIf || member && c.Kind != VisibleIf {
+				continue
+			}
+			if !yield(c) {
+				return
+			}
+		}
+		if at != n && at.Choice != nil && !member {
+			member = true
+			if !yield(Condition{InChoice, at.Choice, at.Pos}) {
+				return
+			}
+		}
+	}
 }

@@ -332,6 +332,7 @@ func (p *parser) ifBlock(parent *Node, st *statement) error {
 		return err
 	}
 	n.Dep = cond
+	n.conds = append(n.conds, Condition{IfBlock, cond, st.pos()})
 	if err := st.atEnd(); err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package kconfig
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // properties parses the lines below a config, choice, menu or comment up to
 // the first that is none of theirs.
@@ -102,7 +105,10 @@ func (p *parser) prompt(n *Node, st *statement) error {
 		text = trimmed
 	}
 	n.Prompt, n.HasPrompt = text, true
-	n.PromptCond, err = p.cond(st)
+	n.conds = slices.DeleteFunc(n.conds, func(c Condition) bool { return c.Kind == PromptIf })
+	if n.PromptCond, err = p.cond(st); n.PromptCond != Expr(p.tree.y) {
+		n.conds = append(n.conds, Condition{PromptIf, n.PromptCond, st.pos()})
+	}
 	return err
 }
 
@@ -121,7 +127,7 @@ func (p *parser) defaultValue(n *Node, st *statement) error {
 	if _, ok := value.(*Symbol); !ok && n.Choice != nil {
 		return st.errorf("the default of a choice must be one of its members")
 	}
-	n.defaults = append(n.defaults, Default{value, cond, st.pos()})
+	n.defaults = append(n.defaults, Default{value, cond, st.pos(), cond})
 	return nil
 }
 
@@ -134,6 +140,7 @@ func (p *parser) depends(n *Node, st *statement) error {
 		return err
 	}
 	n.Dep = p.tree.and(n.Dep, e)
+	n.conds = append(n.conds, Condition{DependsOn, e, st.pos()})
 	return nil
 }
 
@@ -190,6 +197,7 @@ func (p *parser) visible(n *Node, st *statement) error {
 		return err
 	}
 	n.VisibleIf = p.tree.and(n.VisibleIf, e)
+	n.conds = append(n.conds, Condition{VisibleIf, e, st.pos()})
 	return nil
 }
 
@@ -226,7 +234,7 @@ func (p *parser) fromEnv(n *Node, st *statement, name string) error {
 		return nil
 	}
 	s.hasEnv = true
-	n.defaults = append(n.defaults, Default{p.tree.constant(value), p.tree.y, st.pos()})
+	n.defaults = append(n.defaults, Default{p.tree.constant(value), p.tree.y, st.pos(), p.tree.y})
 	if s.Name != name {
 		p.warnf(st.pos(), "Kconfiglib expands environment variables in strings directly, meaning you do not need 'option env=...' \"bounce\" symbols. "+
 			"For compatibility with the C tools, rename %s to %s (so that the symbol name matches the environment variable name).", s.Name, name)
