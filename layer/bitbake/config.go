@@ -120,7 +120,7 @@ func (d *Datastore) loadConfig(o Options) error {
 			return err
 		}
 	}
-	d.markHandlers()
+	d.markHandlers(configEvents)
 	d.own("BBINCLUDED").mark = &unknown{"the list of files that BitBake depends on is not kept"}
 	return nil
 }

@@ -33,6 +33,7 @@ func (d *Datastore) finishRecipe() error {
 			return err
 		}
 	}
+	d.markHandlers(recipeEvents)
 	return nil
 }
 
@@ -99,13 +100,20 @@ func (d *Datastore) featuresBackfill(name string, ev Event) error {
 	return d.set(name+":append", text{s: ev.Operand}, parsing, ev)
 }
 
-// markHandlers makes the variables unknown that event handlers may set once
-// the configuration is complete.
-func (d *Datastore) markHandlers() {
+// Events whose handlers can change variables (bb/event.py).
+var (
+	configEvents = []string{"bb.event.ConfigParsed"}
+	recipeEvents = []string{"bb.event.RecipePreFinalise", "bb.event.RecipePostKeyExpansion", "bb.event.RecipeTaskPreProcess", "bb.event.RecipeParsed"}
+)
+
+// markHandlers makes the variables unknown that the handlers of these events
+// may set. A handler without eventmask gets all events.
+func (d *Datastore) markHandlers(events []string) {
 	for _, h := range d.special.handlers {
 		f, _ := d.flag(h, "eventmask")
 		mask, err := d.expand(f.text, "", nil)
-		if err == nil && mask.s != "" && !slices.Contains(pyexpr.Split(mask.s), "bb.event.ConfigParsed") {
+		wanted := pyexpr.Split(mask.s)
+		if err == nil && len(wanted) > 0 && !slices.ContainsFunc(wanted, func(w string) bool { return slices.Contains(events, w) }) {
 			continue
 		}
 		if v := d.find(h); v != nil && v.content != nil {

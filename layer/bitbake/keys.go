@@ -39,7 +39,7 @@ func (d *Datastore) expandKeys() error {
 		if err != nil {
 			return err
 		}
-		if taken {
+		if taken && now.unk == nil {
 			if val, ok, _, err := d.content(r.key, false, false); err != nil {
 				return err
 			} else if ok {
