@@ -246,6 +246,7 @@ func (c *composer) scalar(n *yaml.Node) (*Value, error) {
 		return nil, c.errorf(n, "%v", err)
 	}
 	v.size = 1
+	v.block = n.Style&yaml.LiteralStyle != 0
 	return v, nil
 }
 

@@ -36,7 +36,7 @@ func (w *walk) config() *Config {
 		} else {
 			c.Root = merge(c.Root, use.config)
 		}
-		if n, err := version(use.config, w.r.o.Dialect); err == nil && n > highest {
+		if n, err := version(use.config, w.r.o.Dialect); err == nil && n >= highest {
 			highest, highestValue = n, use.config.Get("header", "version")
 		}
 	}

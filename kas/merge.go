@@ -23,7 +23,11 @@ func merge(dest, upd *Value) *Value {
 	return out
 }
 
+// findEntry returns the entry of a key of any kind, nil when there is none.
 func (v *Value) findEntry(key *Value) *Entry {
+	if v == nil {
+		return nil
+	}
 	if i := v.find(key.identity()); i >= 0 {
 		return v.entries[i]
 	}

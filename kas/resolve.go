@@ -157,6 +157,9 @@ type walk struct {
 	where   map[string]diag.Position
 	warn    []diag.Diagnostic
 	active  []frame
+
+	lenient bool // collect what is wrong with files in found, and go on
+	found   []diag.Diagnostic
 }
 
 // frame is a file whose includes are being followed.
@@ -206,9 +209,20 @@ func (w *walk) all(ctx context.Context) error {
 	return nil
 }
 
-// file loads one file, its lock file first, then its includes from top to
-// bottom, then itself (includehandler.py, _internal_include_handler).
+// file reads one file with all that belongs to it. A lenient walk goes on
+// without a file that cannot be used.
 func (w *walk) file(ctx context.Context, name string, use Use, root string, main bool) error {
+	err := w.follow(ctx, name, use, root, main)
+	if found := Findings(err); w.lenient && found != nil && len(w.uses) <= maxFiles {
+		w.found = append(w.found, found...)
+		return nil
+	}
+	return err
+}
+
+// follow loads one file, its lock file first, then its includes from top to
+// bottom, then itself (includehandler.py, _internal_include_handler).
+func (w *walk) follow(ctx context.Context, name string, use Use, root string, main bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -231,7 +245,12 @@ func (w *walk) file(ctx context.Context, name string, use Use, root string, main
 		return err
 	}
 	for _, inc := range includes(v) {
-		if err := w.include(ctx, inc, name, use, root); err != nil {
+		err := w.include(ctx, inc, name, use, root)
+		if found := Findings(err); w.lenient && found != nil && len(w.uses) <= maxFiles {
+			w.found = append(w.found, found...)
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}

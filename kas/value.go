@@ -50,7 +50,8 @@ type Value struct {
 	// merged is set on mappings that a merge made. The fork's merge makes
 	// OrderedDicts of them, which its dump does not sort.
 	merged bool
-	size   int // nodes, with aliases expanded
+	block  bool // a string written as a block: its text begins a line further down
+	size   int  // nodes, with aliases expanded
 }
 
 // Entry is a key of a mapping with its value.

@@ -58,6 +58,7 @@ func commands(env Env) []*cobra.Command {
 		catCommand(env),
 		extractCommand(env),
 		unpackCommand(env),
+		kasCommand(env),
 		versionCommand(env),
 	}
 }
