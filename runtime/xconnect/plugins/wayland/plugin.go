@@ -1,0 +1,48 @@
+// Package wayland connects a consumer's clients to a compositor in a provider.
+//
+// Wayland carries buffers, keymaps and clipboards as descriptors among its
+// bytes. libwayland takes descriptors from its socket as it comes to the
+// request or event that has them, so a relay must deliver them in their order
+// and no later than their bytes, and never two batches in one message: a
+// receiver has room for one, MAX_FDS_OUT in libwayland's connection.c. Package
+// relay does that. Compositors know no roles; whom a client may be is decided
+// by the graph having a link at all.
+package wayland
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/pvkit/pvkit/runtime/xconnect"
+	"github.com/pvkit/pvkit/runtime/xconnect/relay"
+)
+
+const socketMode = 0o666
+
+// Plugin serves links of type wayland. Its zero value is ready.
+type Plugin struct{}
+
+// Type is the graph's name for these links.
+func (Plugin) Type() string { return "wayland" }
+
+// Run listens at the link's target until ctx is done. A client is connected to
+// the compositor when it connects here, so one that the compositor does not
+// accept sees its connection end at once.
+func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error {
+	ln, err := env.Consumer.Listen(ctx, "unix", l.Target, socketMode)
+	if err != nil {
+		return err
+	}
+	env.Ready()
+	return relay.Serve(ctx, env, ln, func(ctx context.Context, client *net.UnixConn) error {
+		accepted := time.Now()
+		compositor, err := env.Provider.Dial(ctx, "unix", l.Socket)
+		if err != nil {
+			return err
+		}
+		defer compositor.Close()
+		env.Stats.Connected(time.Since(accepted))
+		return relay.Both(ctx, client, compositor, env.Stats)
+	})
+}
