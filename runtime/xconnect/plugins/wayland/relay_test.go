@@ -1,6 +1,7 @@
 package wayland_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -91,7 +92,7 @@ func TestDescriptorsInOrder(t *testing.T) {
 	next := 0
 	for {
 		n, oobn, flags, _, err := p.ReadMsgUnix(buf, oob)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil || flags&unix.MSG_CTRUNC != 0 {
