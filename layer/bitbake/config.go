@@ -112,11 +112,8 @@ func (d *Datastore) loadConfig(o Options) error {
 	if err := d.step(err); err != nil {
 		return err
 	}
-	if inherit.unk != nil {
-		d.blind(d.lastPos("INHERIT"), "it is not known which classes INHERIT names: %s", inherit.unk.why)
-	}
 	for _, class := range append([]string{"base"}, pyexpr.Split(inherit.s)...) {
-		if err := d.step(d.inherit(class, d.inheritPos(class), "INHERIT")); err != nil {
+		if err := d.step(d.inherit(text{class, inherit.unk}, d.inheritPos(class), "INHERIT")); err != nil {
 			return err
 		}
 	}

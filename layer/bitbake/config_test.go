@@ -239,17 +239,20 @@ func TestUnknown(t *testing.T) {
 		`Z = "${@len('${U}')} and ${@'fine'}"`,
 		`HOMES = "${HOME}/x"`,
 		`P = "${PATH}"`,
-		`include ${U}.inc`,
+		`include inc/${@bb.foreign.call('x')}.inc`,
 		`INHERIT += "anon"`,
 		`S = "s"`,
 		`T = "t"`,
+		`CAND = "c"`,
 		`K_${U} = "k"`,
-	}, "\n") + "\n", "pv/classes/anon.bbclass": "python () {\n    if d.getVar('S'):\n        d.setVar('S', 'changed')\n}\n"},
+	}, "\n") + "\n", "pv/classes/anon.bbclass": "python () {\n    if d.getVar('S'):\n        d.setVar('S', 'changed')\n}\n",
+		"pv/inc/one.inc": "require two.inc\n", "pv/inc/two.inc": "CAND = \"d\"\nT:inactive = \"d\"\n"},
 		bitbake.Options{Finish: true, Env: map[string]string{"PATH": "/bin", "MACHINE": "qemu", "DISTRO": "t"}})
 	for name, want := range map[string]string{
 		"U": "unknown: ${@bb.foreign.call('x')}: ", "V": "unknown: ${@bb.foreign.call('x')}: ", "W": "unknown: ", "X": "unknown: ${@bb.utils.contains('U', 'a', 'y', 'n', d)}: U is not known",
 		"Y": "k", "Z": "unknown: ", "HOMES": "unknown: HOME comes from the environment", "P": "/bin",
 		"S": "unknown: S may be set by the anonymous Python function at /pv/classes/anon.bbclass:1", "T": "t", "K_whatever": "unknown: ",
+		"CAND": "unknown: it may be set by the file of \"include inc/${@bb.foreign.call('x')}.inc\" at /b/conf/local.conf:9:1",
 	} {
 		if got := get(t, d, name); !strings.HasPrefix(got, want) || want == "t" && got != "t" {
 			t.Errorf("%s = %q, want %q", name, got, want)
@@ -260,6 +263,33 @@ func TestUnknown(t *testing.T) {
 	}
 	if !slices.ContainsFunc(ds, func(x diag.Diagnostic) bool { return x.Rule == bitbake.RuleUnknown && x.Pos.Line == 9 }) {
 		t.Errorf("the include that is not known is not named: %v", ds)
+	}
+}
+
+// TestFog: after an include that could be any file nothing is certain; after
+// an inherit that could be any class, what the classes touch.
+func TestFog(t *testing.T) {
+	for _, tt := range []struct {
+		stmt           string
+		known, unknown []string
+	}{
+		{`include ${@bb.foreign.call('x')}`, nil, []string{"A", "UP", "MACHINE"}},
+		{`INHERIT += "${@bb.foreign.call('x')}"`, []string{"A", "MACHINE"}, []string{"UP", "PANTAVISOR_FEATURES"}},
+	} {
+		d, ds := loadTree(t, map[string]string{"b/conf/local.conf": "A = \"1\"\n" + tt.stmt + "\n"}, bitbake.Options{})
+		for _, name := range tt.unknown {
+			if got := get(t, d, name); !strings.HasPrefix(got, "unknown: it may be set by the file of") {
+				t.Errorf("%s: %s = %q", tt.stmt, name, got)
+			}
+		}
+		for _, name := range tt.known {
+			if got := get(t, d, name); strings.HasPrefix(got, "unknown") {
+				t.Errorf("%s: %s = %q", tt.stmt, name, got)
+			}
+		}
+		if !slices.ContainsFunc(ds, func(x diag.Diagnostic) bool { return x.Rule == bitbake.RuleUnknown }) {
+			t.Errorf("%s: no finding", tt.stmt)
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ type Datastore struct {
 	// unknownKeys are names that could not be expanded: what they may stand
 	// for is unknown.
 	unknownKeys []unknownKey
+	fog         *unknown // an include that could be any file
 	loader      *Loader
 	diags       *[]diag.Diagnostic
 

@@ -40,7 +40,7 @@ func (d *Datastore) eval(s Stmt) error {
 			d.special.deferred = append(d.special.deferred, deferred{s.Classes, s})
 			return nil
 		}
-		return d.inherit(s.Classes, s.Pos(), "inherit")
+		return d.inherit(text{s: s.Classes}, s.Pos(), "inherit")
 	case *Export:
 		// BitBake records this without the place in the file.
 		ev := Event{Op: "exported", Operand: "1", Pos: s.Pos(), Stmt: s, Internal: true}

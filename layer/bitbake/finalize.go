@@ -18,7 +18,7 @@ func (d *Datastore) Set(name, value string) error {
 // InheritClasses inherits classes by name, as a line "inherit" would; verb
 // names the reason in the history ("INHERIT" for the global ones).
 func (d *Datastore) InheritClasses(classes, verb string) error {
-	return d.inherit(classes, diag.Position{}, verb)
+	return d.inherit(text{s: classes}, diag.Position{}, verb)
 }
 
 // finishRecipe is what BitBake does before key expansion, in a recipe only.
@@ -29,7 +29,7 @@ func (d *Datastore) finishRecipe() error {
 	for len(d.special.deferred) > 0 {
 		next := d.special.deferred[0]
 		d.special.deferred = slices.Clone(d.special.deferred[1:])
-		if err := d.inherit(next.classes, next.stmt.Pos(), "inherit_defer"); err != nil {
+		if err := d.inherit(text{s: next.classes}, next.stmt.Pos(), "inherit_defer"); err != nil {
 			return err
 		}
 	}

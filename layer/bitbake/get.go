@@ -13,14 +13,21 @@ import (
 // None. The error is an *Error: a self reference, Python that raises.
 func (d *Datastore) Get(name string) (v Value, ok bool, err error) {
 	t, ok, err := d.getMaybe(name)
-	return t.value(), ok, err
+	return d.answer(t), ok, err
+}
+
+// answer turns an inner text into an answer. After an include that could be
+// any file nothing is certain.
+func (d *Datastore) answer(t text) Value {
+	t.unk = merge(t.unk, d.fog)
+	return t.value()
 }
 
 // Unexpanded is Get with ${...} left in place and nothing removed, as
 // getVar(name, False).
 func (d *Datastore) Unexpanded(name string) (v Value, ok bool, err error) {
 	t, ok, _, err := d.content(name, false, false)
-	return t.value(), ok, err
+	return d.answer(t), ok, err
 }
 
 // GetFlag returns a flag as it was set; Expand expands it. A list (deps) is
@@ -30,7 +37,7 @@ func (d *Datastore) GetFlag(name, flag string) (v Value, ok bool) {
 	if f.list != nil {
 		f.s = strings.Join(f.list, " ")
 	}
-	return f.value(), ok
+	return d.answer(f.text), ok
 }
 
 // Flags lists the flags of a variable that a file or BitBake set, sorted; the
@@ -46,7 +53,7 @@ func (d *Datastore) Flags(name string) []string {
 // Expand expands a text with the variables of d.
 func (d *Datastore) Expand(s string) (Value, error) {
 	t, err := d.expand(text{s: s}, "", nil)
-	return t.value(), err
+	return d.answer(t), err
 }
 
 // Words returns the words of a variable's value, and whether it is known.

@@ -127,11 +127,11 @@ func (d *Datastore) includeStmt(s *Include) error {
 	if s.Required {
 		verb = "require"
 	}
-	if t.unk != nil {
-		d.blind(s.Pos(), "it is not known what %s brings in: %s", verb, t.unk.why)
-		return nil
-	}
 	for _, name := range pyexpr.Split(t.s) {
+		if t.unk != nil && holdsHidden(name) {
+			d.unknownFile(s.Pos(), verb, []string{name}, path.Dir(s.File.Name), t.unk)
+			continue
+		}
 		if err := d.includeOne(s, verb, name); err != nil {
 			return err
 		}
@@ -171,20 +171,20 @@ func (d *Datastore) includeOne(s *Include, verb, name string) error {
 }
 
 // inherit is BBHandler.inherit.
-func (d *Datastore) inherit(classes string, pos diag.Position, verb string) error {
-	t, err := d.expand(text{s: classes}, "", nil)
+func (d *Datastore) inherit(classes text, pos diag.Position, verb string) error {
+	t, err := d.expand(classes, "", nil)
 	if err != nil {
 		return place(err, pos)
-	}
-	if t.unk != nil {
-		d.blind(pos, "it is not known which classes are inherited: %s", t.unk.why)
-		return nil
 	}
 	kind := "classes-global"
 	if d.special.recipe {
 		kind = "classes-recipe"
 	}
 	for _, class := range pyexpr.Split(t.s) {
+		if t.unk != nil && holdsHidden(class) {
+			d.unknownFile(pos, verb, []string{kind + "/" + class + ".bbclass", "classes/" + class + ".bbclass"}, "", t.unk)
+			continue
+		}
 		file := ""
 		for _, dir := range []string{kind, "classes"} {
 			file = class

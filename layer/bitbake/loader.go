@@ -156,6 +156,9 @@ func (l *Loader) setters(body string) *pySetters {
 // exists, "" if none does.
 func (l *Loader) which(searchPath, item string) string {
 	for dir := range strings.SplitSeq(searchPath, ":") {
+		if !strings.HasPrefix(dir, "/") && !strings.HasPrefix(item, "/") {
+			continue // relative to a current directory, which there is none of
+		}
 		if name := joinPath(dir, item); l.kind(name) != absent {
 			return name
 		}
@@ -164,14 +167,10 @@ func (l *Loader) which(searchPath, item string) string {
 }
 
 // joinPath is os.path.join; nothing is cleaned, because names show up in
-// values. A relative directory is taken from the root, as there is no current
-// directory here.
+// values.
 func joinPath(dir, item string) string {
 	if strings.HasPrefix(item, "/") {
 		return item
-	}
-	if !strings.HasPrefix(dir, "/") {
-		dir = "/" + dir
 	}
 	if strings.HasSuffix(dir, "/") {
 		return dir + item

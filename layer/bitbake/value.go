@@ -31,15 +31,15 @@ func merge(a, b *unknown) *unknown {
 }
 
 // hidden wraps a reference or expression whose value is not known, so that
-// expansion does not run into it again and quotes and braces around it keep
-// their meaning. Only texts with a mark hold such a piece.
+// expansion does not run into it again, it stays one word, and quotes and
+// braces around it keep their meaning. Only texts with a mark hold such a piece.
 func hidden(code string) string { return "\x00" + hide.Replace(code) + "\x01" }
 
 func holdsHidden(s string) bool { return strings.IndexByte(s, 0) >= 0 }
 
 var (
-	hide = strings.NewReplacer("{", "\x02", "}", "\x03", "$", "\x04", "'", "\x05", `"`, "\x06", ":", "\x07")
-	show = strings.NewReplacer("\x02", "{", "\x03", "}", "\x04", "$", "\x05", "'", "\x06", `"`, "\x07", ":", "\x00", "", "\x01", "")
+	hide = strings.NewReplacer("{", "\x02", "}", "\x03", "$", "\x04", "'", "\x05", `"`, "\x06", ":", "\x07", " ", "\x0e", "\t", "\x0f")
+	show = strings.NewReplacer("\x02", "{", "\x03", "}", "\x04", "$", "\x05", "'", "\x06", `"`, "\x07", ":", "\x0e", " ", "\x0f", "\t", "\x00", "", "\x01", "")
 )
 
 // value turns an inner text into an answer.
