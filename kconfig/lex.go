@@ -230,12 +230,12 @@ func (p *parser) name(l line, s string, i int) (string, int, error) {
 // next character as it is; $(…) is a macro, and $NAME and ${NAME} are taken
 // from the environment when they are set there.
 func (p *parser) quoted(l line, s string, i int) (string, int, error) {
-	quote := s[i]
+	quote, start := s[i], i+1
 	var b strings.Builder
 	for i++; i < len(s); {
 		switch c := s[i]; {
 		case c == quote:
-			return p.expandEnv(b.String()), i + 1, nil
+			return p.expandEnv(b.String(), diag.Position{File: l.file, Line: l.number, Col: start}), i + 1, nil
 		case c == '\\':
 			if i++; i == len(s) {
 				return "", 0, l.errorf("unterminated string")
@@ -259,7 +259,7 @@ func (p *parser) quoted(l line, s string, i int) (string, int, error) {
 
 // expandEnv replaces $NAME and ${NAME} by the environment's value; what is not
 // set there stays as it is written.
-func (p *parser) expandEnv(s string) string {
+func (p *parser) expandEnv(s string, pos diag.Position) string {
 	var b strings.Builder
 	for {
 		i := strings.IndexByte(s, '$')
@@ -272,6 +272,7 @@ func (p *parser) expandEnv(s string) string {
 		name, used := envName(rest)
 		value, set := "", false
 		if name != "" {
+			p.tree.envUses = append(p.tree.envUses, envUse{name, pos})
 			value, set = p.env(name)
 		}
 		if !set {

@@ -54,6 +54,13 @@ type Tree struct {
 	modules  *Symbol
 	n, m, y  *Symbol
 	warnings []diag.Diagnostic
+	envUses  []envUse
+}
+
+// envUse is an environment variable in a quoted string.
+type envUse struct {
+	name string
+	pos  diag.Position
 }
 
 // Lookup returns the symbol of that name, nil when no file mentions it.
@@ -108,6 +115,8 @@ type Select struct {
 	Target *Symbol
 	Cond   Expr
 	Pos    diag.Position
+
+	own Expr // the condition as written behind the target
 }
 
 // selector is a Select seen from its target.
@@ -122,6 +131,8 @@ type Range struct {
 	Low, High *Symbol
 	Cond      Expr
 	Pos       diag.Position
+
+	own Expr // the condition as written behind the bounds
 }
 
 // Choice is a choice block: while it is visible, one member is y.

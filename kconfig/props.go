@@ -156,7 +156,7 @@ func (p *parser) selects(n *Node, st *statement) error {
 	if err != nil {
 		return err
 	}
-	sel := Select{target, cond, st.pos()}
+	sel := Select{target, cond, st.pos(), cond}
 	if st.keyword == "select" {
 		n.selects = append(n.selects, sel)
 	} else {
@@ -181,7 +181,7 @@ func (p *parser) bounds(n *Node, st *statement) error {
 	if err != nil {
 		return err
 	}
-	n.ranges = append(n.ranges, Range{low, high, cond, st.pos()})
+	n.ranges = append(n.ranges, Range{low, high, cond, st.pos(), cond})
 	return nil
 }
 

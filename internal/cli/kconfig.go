@@ -24,6 +24,7 @@ var kconfigNames = []string{"Kconfig", "kconfig/Kconfig"}
 type kconfigFlags struct {
 	dir, file string
 	env, set  []string
+	dialect   string
 }
 
 const kconfigHelp = `
@@ -119,7 +120,7 @@ func kconfigCommand(env Env) *cobra.Command {
 		Long: `Evaluate, explain and check a Kconfig file as kas menu uses it, without Python.
 ` + kconfigHelp,
 	}
-	c.AddCommand(kconfigEvalCommand(env), kconfigExplainCommand(env))
+	c.AddCommand(kconfigEvalCommand(env), kconfigExplainCommand(env), kconfigCheckCommand(env))
 	return c
 }
 

@@ -61,6 +61,33 @@ u HW    bool    y    kconfig/Kconfig:6
 	}
 }
 
+func TestKconfigCheck(t *testing.T) {
+	writeTree(t, map[string]string{
+		"Kconfig":             "config KAS_LOCAL_X\n\tstring\n\tdefault \"a\"\nconfig KAS_INCLUDE_A\n\tstring\n\tdefault \"kas/none.yaml\"\n",
+		"kas/machines/b.yaml": "header:\n  version: 16\n",
+	})
+	code, out, errs := run(t, "kconfig", "check")
+	want := `Kconfig:6: KAS_INCLUDE_A leads to kas/none.yaml, and there is no such file [kconfig-missing-file]
+kas/machines/b.yaml: no KAS_INCLUDE_* symbol leads to this machine: the menu does not offer it [kconfig-machine]
+`
+	if code != cli.ExitFindings || out != want || !strings.Contains(errs, "pantacor dialect of kas: KAS_LOCAL_X is defined at Kconfig:1") {
+		t.Errorf("code %d\n%s%s", code, out, errs)
+	}
+	code, out, errs = run(t, "kconfig", "check", "--dialect", "stock", "--json")
+	var found []struct{ Rule, File string }
+	if err := json.Unmarshal([]byte(out), &found); err != nil {
+		t.Fatal(err)
+	}
+	if code != cli.ExitFindings || len(found) != 3 || found[0].Rule != "kconfig-dialect" || errs != "" {
+		t.Errorf("code %d, %v %s", code, found, errs)
+	}
+	for _, args := range [][]string{{"--dialect", "other"}, {"--format", "other"}} {
+		if code, _, errs := run(t, append([]string{"kconfig", "check"}, args...)...); code != cli.ExitUsage || !strings.Contains(errs, "want") {
+			t.Errorf("%v: code %d, %s", args, code, errs)
+		}
+	}
+}
+
 func TestKconfigEvalJSON(t *testing.T) {
 	writeTree(t, kconfigTree)
 	_, out, _ := run(t, "kconfig", "eval", "--json", "--set", "HW=y")
