@@ -56,7 +56,7 @@ var table = []rule{
 	{"runtime/appengine/ctrl", []string{"runtime/pvctrl", "internal/unixsock"}, nil},
 	{"runtime/appengine/sandbox", []string{"runtime/appengine"}, []string{"golang.org/x/sys"}},
 	{"internal/cli", []string{"*", "*/*", "*/*/*"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
-	{"internal/*", []string{"internal/diag"}, []string{"golang.org/x/sys"}},
+	{"internal/*", []string{"internal/diag", "internal/testreq"}, []string{"golang.org/x/sys"}},
 }
 
 type pkg struct {

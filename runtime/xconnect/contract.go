@@ -96,8 +96,8 @@ type Root interface {
 	// Node looks at a device node; it is an error if path is not one.
 	Node(ctx context.Context, path string) (Node, error)
 
-	// PutNode makes the device node. The same device at path is taken over as
-	// it is; anything else there is an error that matches fs.ErrExist. remove
+	// PutNode makes the device node. The same device at path is replaced by
+	// it; anything else there is an error that matches fs.ErrExist. remove
 	// takes the node away if it is still there.
 	PutNode(ctx context.Context, n Node, path string) (remove func() error, err error)
 

@@ -1,0 +1,120 @@
+// Package unixsock dials unix sockets by what they are, not by what they are
+// called: through a descriptor, so that the 108 bytes of sun_path do not bite
+// and nothing can be swapped between a check and the connection. It also reads
+// the credentials of the other side.
+package unixsock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dial connects to the socket at path; network is "unix", "unixpacket" or
+// "unixgram". While the listener's queue is full it waits, until ctx is done.
+func Dial(ctx context.Context, network, path string) (*net.UnixConn, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	c, err := DialFD(ctx, network, fd)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// DialFD connects to the socket file that the O_PATH descriptor holds.
+func DialFD(ctx context.Context, network string, fd int) (*net.UnixConn, error) {
+	s, err := Connect(ctx, network, fd)
+	if err != nil {
+		return nil, err
+	}
+	return Conn(s)
+}
+
+// Connect is DialFD for a caller that wants the bare descriptor.
+func Connect(ctx context.Context, network string, fd int) (int, error) {
+	kind, err := Kind(network)
+	if err != nil {
+		return -1, err
+	}
+	s, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	to := &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(fd)}
+	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
+		// A full queue is EAGAIN at once on a socket that does not block, and
+		// poll(2) does not tell when there is room (unix(7)).
+		err := unix.Connect(s, to)
+		if err == nil {
+			return s, nil
+		}
+		if err != unix.EAGAIN && err != unix.EINTR {
+			unix.Close(s)
+			return -1, os.NewSyscallError("connect", err)
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			unix.Close(s)
+			return -1, fmt.Errorf("the socket's queue is full: %w", ctx.Err())
+		case <-t.C:
+		}
+	}
+}
+
+// Conn makes a connection of a socket's descriptor, which it takes.
+func Conn(s int) (*net.UnixConn, error) {
+	f := os.NewFile(uintptr(s), "")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UnixConn), nil
+}
+
+// Kind is the socket type behind a network's name.
+func Kind(network string) (int, error) {
+	switch network {
+	case "unix":
+		return unix.SOCK_STREAM, nil
+	case "unixpacket":
+		return unix.SOCK_SEQPACKET, nil
+	case "unixgram":
+		return unix.SOCK_DGRAM, nil
+	}
+	return 0, fmt.Errorf("network %q: %w", network, errors.ErrUnsupported)
+}
+
+// Peer is who connected to, or listens at, the other side: its process when
+// the connection was made.
+type Peer struct {
+	PID      int
+	UID, GID uint32
+}
+
+// PeerOf reads SO_PEERCRED.
+func PeerOf(c *net.UnixConn) (Peer, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return Peer{}, err
+	}
+	var u *unix.Ucred
+	var opt error
+	err = raw.Control(func(fd uintptr) { u, opt = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(err, opt); err != nil {
+		return Peer{}, fmt.Errorf("read the peer's credentials: %w", err)
+	}
+	return Peer{PID: int(u.Pid), UID: u.Uid, GID: u.Gid}, nil
+}
