@@ -31,7 +31,7 @@ There are two dialects: "stock" is kas 5.4, "pantacor" the fork of kas 4.5 in
 Pantavisor's build container. Without --dialect it is guessed from the tree,
 and said on standard error.`,
 	}
-	c.AddCommand(kasResolve(env), kasDump(env), kasConf(env), kasCheck(env))
+	c.AddCommand(kasResolve(env), kasDump(env), kasConf(env), kasCheck(env), kasLock(env), kasPin(env))
 	return c
 }
 
