@@ -50,6 +50,7 @@ func commands(env Env) []*cobra.Command {
 		getvarCommand(env),
 		explainCommand(env),
 		lintCommand(env),
+		featuresCommand(env),
 		kconfigCommand(env),
 		inspectCommand(env),
 		verifyCommand(env),

@@ -226,7 +226,7 @@ func (x *index) scanTests(f *bitbake.File) {
 	}
 	for _, m := range getVar.FindAllStringSubmatchIndex(f.Src, -1) {
 		if name := group(f.Src, m, 1); followed[name] == 0 && !inComment(f.Src, m[0]) {
-			x.feature(name).opaque = f.Position(m[0]).String()
+			x.feature(name).opaque = x.p.place(f.Position(m[0]))
 		}
 	}
 	x.scanMentions(f)
@@ -242,19 +242,32 @@ func (x *index) scanMentions(f *bitbake.File) {
 		}
 	}
 	for a := range assigns(f) {
-		known = append(known, [2]int{a.NameSpan.Start, a.NameSpan.End})
-		if a.Flag != "" {
+		if a.Flag != "" { // such as vardeps
 			known = append(known, [2]int{a.ValueSpan.Start, a.ValueSpan.End})
 		}
 	}
 	for _, m := range featureName.FindAllStringIndex(f.Src, -1) {
 		name := f.Src[m[0]:m[1]]
-		if inComment(f.Src, m[0]) || slices.ContainsFunc(known, func(k [2]int) bool { return m[0] >= k[0] && m[1] <= k[1] }) || x.inOwnValue(f, name, m[0]) {
+		if !readWhole(f.Src, m[0], m[1]) || inComment(f.Src, m[0]) || x.inOwnValue(f, name, m[0]) ||
+			slices.ContainsFunc(known, func(k [2]int) bool { return m[0] >= k[0] && m[1] <= k[1] }) {
 			continue
 		}
-		x.feature(name).opaque = f.Position(m[0]).String()
+		x.feature(name).opaque = x.p.place(f.Position(m[0]))
 	}
 }
+
+// readWhole reports whether a name is expanded, or stands in a quoted list of
+// names; in a sentence that is printed it does not matter.
+func readWhole(src string, from, to int) bool {
+	if strings.HasSuffix(src[:from], "${") && strings.HasPrefix(src[to:], "}") {
+		return true
+	}
+	begin := strings.LastIndexAny(src[:from], "'\"\n")
+	end := strings.IndexAny(src[to:], "'\"\n")
+	return begin >= 0 && end >= 0 && src[begin] != '\n' && src[begin] == src[to+end] && nameList.MatchString(src[begin+1:to+end])
+}
+
+var nameList = regexp.MustCompile(`^[A-Z0-9_ ]+$`)
 
 // inOwnValue reports whether a place is in a value of the variable itself.
 func (x *index) inOwnValue(f *bitbake.File, name string, at int) bool {

@@ -323,6 +323,13 @@ func (p *Project) host(pos diag.Position) diag.Position {
 	return pos
 }
 
+// place shows a position with a short file name.
+func (p *Project) place(pos diag.Position) string {
+	pos = p.host(pos)
+	pos.File = p.Name(pos.File)
+	return pos.String()
+}
+
 // Host maps a place in an embedded text, such as a kas file's
 // local_conf_header, to the file that holds it.
 func (p *Project) Host(pos diag.Position) diag.Position { return p.host(pos) }
