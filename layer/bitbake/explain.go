@@ -35,12 +35,15 @@ const (
 	Useless
 	// Cleared: an unset statement ended it; By is that one.
 	Cleared
+	// Shadows: inactive or useless itself, but by naming the overriding
+	// variable it brings that into play, with a value or without one.
+	Shadows
 	// Aside: it does not touch the value: a flag, an export.
 	Aside
 )
 
 func (e Effect) String() string {
-	return [...]string{"applied", "overwritten", "ignored", "lost", "inactive", "overridden", "removed", "useless", "cleared", "aside"}[e]
+	return [...]string{"applied", "overwritten", "ignored", "lost", "inactive", "overridden", "removed", "useless", "cleared", "shadows", "aside"}[e]
 }
 
 // Step is an event with what became of it.
@@ -81,44 +84,70 @@ func (d *Datastore) Explain(name string) *Story {
 	s := &Story{Name: name}
 	s.Value, s.Set, s.Err = d.Get(name)
 	steps := d.account(name)
-	winner := ""
 	if data, ok := d.overriding(name); ok && d.needOverrides() == nil && d.overrides.known {
-		winner, _ = d.winner(data)
-		if winner != "" {
-			if _, ok, _, err := d.content(winner, false, true); err != nil || !ok {
-				winner = ""
-			}
-		}
-		for _, o := range data {
-			more := d.account(o.name)
-			for i := range more {
-				switch {
-				case more[i].Effect != Applied && more[i].Effect != Useless && more[i].Effect != Removed:
-				case !d.overrides.active(o.words):
-					more[i].Effect, more[i].By = Inactive, nil
-				case o.name != winner:
-					more[i].Effect, more[i].By = Overridden, d.contentEvent(winner)
-				}
-			}
-			steps = append(steps, more...)
-		}
-	}
-	if by := d.contentEvent(winner); winner != "" {
-		for i := range steps {
-			if st := &steps[i]; st.Name == name && st.Keyword == "" && st.Effect == Applied {
-				st.Effect, st.By = Overridden, by
-			}
-		}
+		steps = d.accountOverrides(name, steps, data)
 	}
 	slices.SortStableFunc(steps, func(a, b Step) int { return cmp.Compare(a.seq, b.seq) })
 	s.Steps = steps
 	return s
 }
 
+// accountOverrides adds the steps on the overriding names, and takes away
+// from the base what the winner among them hides.
+func (d *Datastore) accountOverrides(name string, steps []Step, data []override) []Step {
+	winner, found := d.winner(data)
+	by := d.contentEvent(winner)
+	hasValue := false
+	if found {
+		_, ok, _, err := d.content(winner, false, true)
+		hasValue = ok && err == nil
+	}
+	if hasValue {
+		for i := range steps {
+			if st := &steps[i]; st.Keyword == "" && st.Op != "del" && st.Effect == Applied {
+				st.Effect, st.By = Overridden, by
+			}
+		}
+	}
+	unset := lastUnset(steps)
+	for _, o := range data {
+		more := d.account(o.name)
+		back := slices.IndexFunc(more, func(st Step) bool { return st.seq > unset && st.Effect != Aside && st.Op != "del" })
+		for i := range more {
+			st := &more[i]
+			switch {
+			case i == back && unset > 0 && o.name == winner && st.Effect != Applied && st.Effect != Removed:
+				st.Effect, st.By = Shadows, nil // it brings the name back into play
+			case st.Op == "del":
+			case o.name == winner && !hasValue && st.Keyword != "" && st.Effect != Cleared:
+				st.Effect, st.By = Shadows, nil
+			case st.Effect != Applied && st.Effect != Useless && st.Effect != Removed:
+			case !d.overrides.active(o.words):
+				st.Effect, st.By = Inactive, nil
+			case o.name != winner:
+				st.Effect, st.By = Overridden, by
+			}
+		}
+		steps = append(steps, more...)
+	}
+	return steps
+}
+
+// lastUnset is when the variable was last unset, which also makes BitBake
+// forget the names that override it; 0 if never.
+func lastUnset(steps []Step) int {
+	for _, st := range slices.Backward(steps) {
+		if st.Op == "del" {
+			return st.seq
+		}
+	}
+	return 0
+}
+
 // contentEvent is the last event that gave a name its value.
 func (d *Datastore) contentEvent(name string) *Event {
 	for _, e := range slices.Backward(d.events(name)) {
-		if e.Flag == "" || e.Flag == "_defaultval" {
+		if (e.Flag == "" || e.Flag == "_defaultval") && e.Op != "del" {
 			return &e
 		}
 	}
@@ -351,6 +380,8 @@ func (st *Step) Sentence() string {
 		return "removes nothing: its words are not in the value"
 	case Cleared:
 		return "ended by " + by
+	case Shadows:
+		return "adds nothing, and yet it counts: naming the overriding variable brings that into play"
 	case Aside:
 		return "does not touch the value"
 	}

@@ -87,3 +87,64 @@ func TestExplainText(t *testing.T) {
 		t.Errorf("way to the class: %+v", v)
 	}
 }
+
+// TestExplainIsTrue takes away, one by one, the statements that Explain says
+// do not count: the value must stay.
+func TestExplainIsTrue(t *testing.T) {
+	overrides := "foo:bar"
+	dropped := map[bitbake.Effect]int{}
+	for seed := range uint64(6000) {
+		g := newGenerator(seed)
+		var lines []string
+		for range 3 + g.r.IntN(10) {
+			name := g.pick("A", "A", "A", "B")
+			for _, o := range []string{":foo", ":bar", ":baz"} { // each once: the order of "foo:foo" is no rule
+				if g.chance(15) {
+					name += o
+				}
+			}
+			if g.chance(40) {
+				name += g.pick(":append", ":prepend", ":remove")
+				if g.chance(30) {
+					name += g.pick(":foo", ":baz", ":foo:bar")
+				}
+			}
+			line := name + " " + g.pick("=", "=", "+=", "=+", ".=", "?=", "??=", "??=") + ` "` + g.words() + g.pick("", "", "${B}") + `"`
+			if strings.HasPrefix(line, "B") {
+				line = strings.ReplaceAll(line, "${B}", "z")
+			}
+			if g.chance(4) {
+				line = "unset A"
+			}
+			lines = append(lines, line)
+		}
+		eval := func(lines []string) *bitbake.Datastore {
+			d, err := evalCase(&oracleCase{Files: map[string]string{"m.conf": strings.Join(lines, "\n") + "\n"}, Entry: "m.conf", Overrides: &overrides})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}
+		d := eval(lines)
+		want, wantOK, _ := d.Get("A")
+		story := d.Explain("A")
+		for _, st := range story.Steps {
+			if st.Effect == bitbake.Applied || st.Effect == bitbake.Removed || st.Effect == bitbake.Shadows || st.Effect == bitbake.Aside {
+				continue
+			}
+			dropped[st.Effect]++
+			less := append([]string{}, lines...)
+			less[st.Pos.Line-1] = ""
+			if got, ok, _ := eval(less).Get("A"); got != want || ok != wantOK {
+				t.Errorf("seed %d: without line %d, %q (%s): %q, %v; with it %q, %v\n%s\n%s",
+					seed, st.Pos.Line, lines[st.Pos.Line-1], st.Effect, got.Text, ok, want.Text, wantOK, strings.Join(lines, "\n"), story)
+			}
+		}
+	}
+	for _, e := range []bitbake.Effect{bitbake.Overwritten, bitbake.Ignored, bitbake.Lost, bitbake.Inactive, bitbake.Overridden, bitbake.Useless, bitbake.Cleared} {
+		if dropped[e] < 10 {
+			t.Errorf("only %d statements were %s", dropped[e], e)
+		}
+	}
+	t.Logf("statements taken away: %v", dropped)
+}
