@@ -41,7 +41,7 @@ var table = []rule{
 	{"layer/lint", []string{"internal/diag", "layer/bitbake", "kas", "kconfig"}, []string{"gopkg.in/yaml.v3"}},
 	{"kconfig", []string{"internal/diag"}, nil},
 	{"kas", []string{"internal/diag"}, []string{"gopkg.in/yaml.v3"}},
-	{"kas/menu", []string{"kas", "kconfig"}, nil},
+	{"kas/menu", []string{"internal/diag", "kas", "kconfig"}, nil},
 	{"ci", []string{"internal/diag", "kas"}, []string{"gopkg.in/yaml.v3"}},
 	{"examples", nil, nil},
 	{"examples/*", []string{"examples/internal/*"}, nil},
