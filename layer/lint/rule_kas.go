@@ -55,8 +55,8 @@ func lostID() *Rule {
 		ID: "kas-lost-id", Severity: diag.Warning,
 		Summary: "a local_conf_header entry that hides an included file's entry of that id, with lines that are gone",
 		Why: "kas merges by key: an entry of the same id replaces the one of an included file as a whole. That is " +
-			"how an entry is changed on purpose; the rule speaks when the old one sets variables that the new one " +
-			"does not.",
+			"how an entry is changed on purpose, or emptied; the rule speaks when the new one sets something, and the " +
+			"old one sets variables that the new one does not.",
 		Fix:     "Give the entry an id of its own, or repeat the lines that are lost.",
 		project: lostIDs,
 	}
@@ -92,6 +92,9 @@ func compareHeaders(p *Pass, k, inc *kasFile) {
 				continue
 			}
 			now := variables(h.text.Value)
+			if len(now) == 0 {
+				continue // emptied on purpose
+			}
 			var lost []string
 			for name := range variables(old.text.Value) {
 				if !now[name] {

@@ -154,7 +154,8 @@ func valueWith(d *bitbake.Datastore, story *bitbake.Story, def string) (words []
 	text := def
 	removed := map[string]bool{}
 	for _, st := range story.Steps {
-		if st.Effect != bitbake.Applied && st.Effect != bitbake.Removed {
+		// A :remove that takes out nothing now may have something to take then.
+		if st.Effect != bitbake.Applied && st.Effect != bitbake.Removed && st.Effect != bitbake.Useless {
 			continue
 		}
 		if st.Keyword == "" && !st.Additive() {
