@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -92,9 +93,13 @@ var sarifLevels = map[diag.Severity]string{diag.Error: "error", diag.Warning: "w
 func reportSARIF(w io.Writer, f *findings) error {
 	run := sarifRun{ColumnKind: "unicodeCodePoints", Results: []sarifResult{}}
 	run.Tool.Driver = sarifDriver{Name: "pvkit", InformationURI: "https://github.com/pvkit/pvkit"}
+	run.Tool.Driver.Rules = []sarifRule{}
 	index := map[string]int{}
-	for i, r := range lint.Rules() {
-		index[r.ID] = i
+	for _, r := range lint.Rules() {
+		if !slices.ContainsFunc(f.list, func(d diag.Diagnostic) bool { return d.Rule == r.ID }) {
+			continue
+		}
+		index[r.ID] = len(index)
 		run.Tool.Driver.Rules = append(run.Tool.Driver.Rules, sarifRule{
 			ID: r.ID, Short: sarifText{r.Summary}, Full: sarifText{strings.ReplaceAll(r.Why, "`", "")},
 			Help: sarifText{strings.ReplaceAll(r.Fix, "`", "")}, Defaults: sarifDefault{sarifLevels[r.Severity]},
