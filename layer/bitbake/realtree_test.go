@@ -3,6 +3,7 @@ package bitbake_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -53,6 +54,35 @@ var realConfs = map[string]string{
 	"pitfall":  "MACHINE = \"qemuriscv64\"\nDISTRO = \"poky-altcfg\"\nPANTAVISOR_FEATURES += \"appengine\"\nDISTRO_FEATURES:append = \" lost\"\nDISTRO_FEATURES:remove = \"x11 3g\"\n",
 }
 
+// randomLocal is a local.conf that does to real variables what the generator
+// does to its own.
+func randomLocal(seed uint64) string {
+	g := newGenerator(seed)
+	b := &strings.Builder{}
+	fmt.Fprintf(b, "MACHINE ?= %q\nDISTRO ?= %q\n", g.pick("qemux86-64", "qemuarm64", "qemuarm", "beaglebone-yocto"), g.pick("poky", "poky-tiny", "nodistro", "poky-altcfg"))
+	words := func() string {
+		var w []string
+		for range g.r.IntN(4) {
+			w = append(w, g.pick("runc", "xconnect", "x11", "wifi", "systemd", "usrmerge", "opengl", "${NOPE}", "${MACHINE}", "${@bb.utils.contains('TUNE_FEATURES', 'm64', 'gui', 'nogui', d)}"))
+		}
+		return g.pick("", " ") + strings.Join(w, " ")
+	}
+	for range 4 + g.r.IntN(12) {
+		name := g.pick("PANTAVISOR_FEATURES", "DISTRO_FEATURES", "MACHINE_FEATURES", "IMAGE_FSTYPES", "IMAGE_FEATURES", "EXTRA_IMAGE_FEATURES", "PACKAGECONFIG", "MY_FEATURES")
+		if g.chance(30) {
+			name += g.pick(":qemuall", ":class-target", ":poky", ":arm", ":x86-64", ":pn-defaultpkgname")
+		}
+		if g.chance(50) {
+			name += g.pick(":append", ":prepend", ":remove") + g.pick("", "", ":qemuall", ":poky", ":forcevariable")
+		}
+		fmt.Fprintf(b, "%s %s \"%s\"\n", name, g.pick("=", "+=", "=+", ".=", "?=", "??="), words())
+	}
+	if g.chance(40) {
+		b.WriteString(g.pick("INHERIT += \"rm_work\"\n", "INHERIT:remove = \"pvbase\"\n", "DISTROOVERRIDES .= \":foo\"\nMY_FEATURES:foo = \"seen\"\n", "INIT_MANAGER = \"systemd\"\n"))
+	}
+	return b.String()
+}
+
 func loadReal(t testing.TB, l *bitbake.Loader, dir string, finish bool) *bitbake.Datastore {
 	d, _, err := bitbake.LoadConfig(context.Background(), bitbake.Options{
 		Loader: l, TopDir: dir, Finish: finish, Strict: true,
@@ -83,14 +113,19 @@ func TestRealConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := bitbake.NewLoader(os.DirFS("/"))
-	for _, name := range slices.Sorted(maps.Keys(realConfs)) {
+	confs := maps.Clone(realConfs)
+	for i := range envInt(t, "PVKIT_REAL_CASES", 4) {
+		seed := uint64(envInt(t, "PVKIT_SEED", 1) + i)
+		confs[fmt.Sprintf("random %d", seed)] = randomLocal(seed)
+	}
+	for _, name := range slices.Sorted(maps.Keys(confs)) {
 		t.Run(name, func(t *testing.T) {
-			dir := buildDir(t, list, realConfs[name])
+			dir := buildDir(t, list, confs[name])
 			cmd := exec.Command(python, script, poky+"/bitbake", dir)
 			cmd.Stderr = os.Stderr
 			out, err := cmd.Output()
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%v\n%s", err, confs[name])
 			}
 			var want map[string]*string
 			if err := json.Unmarshal(out, &want); err != nil {
@@ -110,10 +145,13 @@ func TestRealConfig(t *testing.T) {
 				}
 			}
 			t.Logf("%d variables equal, %d unknown", equal, unknown)
+			if t.Failed() {
+				t.Logf("local.conf:\n%s", confs[name])
+			}
 			if unknown*5 > equal {
 				t.Errorf("too much is unknown")
 			}
-			for _, v := range []string{"PANTAVISOR_FEATURES", "DISTRO_FEATURES", "MACHINE_FEATURES", "OVERRIDES", "INHERIT", "BBFILES"} {
+			for _, v := range []string{"PANTAVISOR_FEATURES", "MY_FEATURES", "DISTRO_FEATURES", "MACHINE_FEATURES", "OVERRIDES", "INHERIT", "BBFILES"} {
 				if got, _, _ := d.Get(v); !got.Known {
 					t.Errorf("%s is not known: %s", v, got.Why)
 				}
