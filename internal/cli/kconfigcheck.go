@@ -2,35 +2,25 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pvkit/pvkit/kas"
+	"github.com/pvkit/pvkit/kas/menu"
 	"github.com/pvkit/pvkit/kconfig"
 )
 
-// The dialects of kas, as --dialect names them.
-const (
-	stockDialect    = "stock"
-	pantacorDialect = "pantacor"
-)
-
-// dialect says which kas a Kconfig file is for. KAS_LOCAL_* symbols mean
-// something in the pantacor fork only, so a file that has some was made for it.
-func (k *kconfigFlags) kasDialect(t *kconfig.Tree) (name, why string, err error) {
-	switch k.dialect {
-	case stockDialect, pantacorDialect:
-		return k.dialect, "", nil
-	case "":
-	default:
-		return "", "", usagef("--dialect %s: want %s or %s", k.dialect, stockDialect, pantacorDialect)
+// kasDialect says which kas a Kconfig file is for; why is "" when the user
+// said so.
+func (k *kconfigFlags) kasDialect(t *kconfig.Tree) (d kas.Dialect, why string, err error) {
+	if k.dialect == "" {
+		d, why = menu.GuessDialect(t)
+		return d, why, nil
 	}
-	for _, s := range t.Symbols {
-		if s.Defined() && strings.HasPrefix(s.Name, kconfig.LocalPrefix) {
-			return pantacorDialect, fmt.Sprintf("%s is defined at %s", s.Name, s.Pos()), nil
-		}
+	if d, err = kas.ParseDialect(k.dialect); err != nil {
+		return 0, "", usageError{err}
 	}
-	return stockDialect, "no " + kconfig.LocalPrefix + "* symbol is defined", nil
+	return d, "", nil
 }
 
 func (k *kconfigFlags) registerDialect(c *cobra.Command) {
@@ -71,7 +61,7 @@ Exit code 1 means that something was found.`,
 			if err != nil {
 				return err
 			}
-			found, err := kconfig.Check(tree, kconfig.Project{FS: fsys, Stock: dialect == stockDialect})
+			found, err := kconfig.Check(tree, kconfig.Project{FS: fsys, Stock: dialect == kas.Stock})
 			if err != nil {
 				return err
 			}

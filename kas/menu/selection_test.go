@@ -127,8 +127,15 @@ func TestApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := menu.Apply(c, bad); err == nil {
-		t.Error("a word is a number")
+	if found, err := menu.Apply(c, bad); err != nil || len(found) != 1 || found[0].Rule != menu.RuleValue || c.Str(c.Tree().Lookup("NUM")) != "7" {
+		t.Errorf("a word is a number: %v, %v", found, err)
+	}
+	list, err := kas.ParseYAML("x.yaml", []byte("menu_configuration: [A]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := menu.Apply(c, list); err == nil {
+		t.Error("a list is taken for a mapping")
 	}
 }
 
