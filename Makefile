@@ -20,7 +20,7 @@ help:
 setup:
 	@command -v git >/dev/null || { echo "pvkit: git is missing: install the package 'git'"; exit 2; }
 	@command -v $(GO) >/dev/null || { echo "pvkit: Go is missing: install Go $(GO_MIN) or newer"; exit 2; }
-	@$(GO) version >/dev/null || { echo "pvkit: this needs Go $(GO_MIN) or newer; found: $$(GOTOOLCHAIN=local $(GO) env GOVERSION)"; exit 2; }
+	@$(GO) list -m >/dev/null || { echo "pvkit: this needs Go $(GO_MIN) or newer; found: $$(GOTOOLCHAIN=local $(GO) env GOVERSION)"; exit 2; }
 	@$(GO) mod download || { echo "pvkit: the Go modules could not be downloaded: check the network and GOPROXY"; exit 2; }
 
 build: setup

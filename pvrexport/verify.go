@@ -87,9 +87,9 @@ type verifier struct {
 	order    bool // the order has been complained about
 }
 
-func (v *verifier) add(s diag.Severity, rule, file, format string, args ...any) {
+func (v *verifier) add(s diag.Severity, rule, file, message string) {
 	v.findings = append(v.findings, diag.Diagnostic{
-		Pos: diag.Position{File: file}, Severity: s, Rule: rule, Message: fmt.Sprintf(format, args...),
+		Pos: diag.Position{File: file}, Severity: s, Rule: rule, Message: message,
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -133,7 +134,7 @@ func add(ctx context.Context, env Env, f addFlags) error {
 			}
 		}
 		if bad > 0 {
-			return fmt.Errorf("%s in what %s is to be", count(bad, "error"), f.name)
+			return fmt.Errorf("%s in what container %q is to be", count(bad, "error"), shorten(f.name, 30))
 		}
 	}
 	return addBuild(ctx, env, f, opts, def)
@@ -186,7 +187,14 @@ func outputStream(env Env, out string) (io.WriteCloser, error) {
 		return keepOpen{env.Stdout}, nil
 	}
 	switch st, err := os.Stat(out); {
-	case err != nil || st.Mode().IsRegular():
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(filepath.Dir(out)); err != nil {
+			return nil, fmt.Errorf("-o %s: %w", out, err)
+		}
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("-o %s: %w", out, err)
+	case st.Mode().IsRegular():
 		return nil, nil
 	case st.IsDir():
 		return nil, usagef("-o %s: a directory; name a file", out)

@@ -59,7 +59,7 @@ const (
 	failYAML = "name: fail\narchitectures: [amd64]\nrootfs:\n  - dir: missing\n"
 )
 
-var variable = regexp.MustCompile(`[0-9a-f]{12}  [0-9.]+ s|in [0-9.]+ s|[0-9.]+ k?B`)
+var variable = regexp.MustCompile(`[0-9a-f]{12}  [0-9.]+ s|in [0-9.]+ s|[0-9.]+ (Ki)?B`)
 
 func TestBuild(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -72,7 +72,7 @@ func TestBuild(t *testing.T) {
 	}{
 		"here": {
 			files: map[string]string{"container.yaml": goodYAML}, args: []string{"build", "-j1"},
-			out:  "NAME  ARCH   SIZE    SHA256        TIME\ngood  arm64  *  *\ngood  amd64  *  *\n",
+			out:  "NAME  ARCH   SIZE   SHA256        TIME\ngood  arm64  *  *\ngood  amd64  *  *\n",
 			errs: "built good arm64: * *\nbuilt good amd64: * *\n",
 			made: "good-amd64.pvrexport.tgz good-arm64.pvrexport.tgz",
 		},
@@ -91,7 +91,7 @@ func TestBuild(t *testing.T) {
 		"one fails": {
 			files: map[string]string{"a/container.yaml": failYAML, "b/container.yaml": goodYAML}, args: []string{"build", "-j1", "--arch", "amd64"},
 			code: cli.ExitFailure,
-			out:  "NAME  ARCH   SIZE    SHA256        TIME\ngood  amd64  *  *\n",
+			out:  "NAME  ARCH   SIZE   SHA256        TIME\ngood  amd64  *  *\n",
 			errs: "pvkit: build fail for amd64: a/container.yaml:4:5: layer dir missing: read root filesystem: open a/missing: no such file or directory\n" +
 				"built good amd64: * *\npvkit: 1 build of 2 failed\n",
 			made: "good-amd64.pvrexport.tgz",

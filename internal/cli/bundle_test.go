@@ -128,7 +128,7 @@ func TestInspect(t *testing.T) {
 		want []string
 	}{
 		{"summary", []string{"inspect", file}, 0, []string{
-			"app (not signed)", "group      root", "restart    container", "zstd in blocks of 1.0 MiB",
+			"app (not signed)", "group      root", "restart    container", "zstd in blocks of 1 MiB",
 			"provides   raw (unix) at /run/raw.sock", "requires   db (unix) at /run/db.sock", "config     etc/app.json",
 		}},
 		{"state", []string{"inspect", "--state", file}, 0, []string{`{"#spec":"pantavisor-service-system@1","_config/app/etc/app.json":{"level":1},`}},
@@ -138,7 +138,8 @@ func TestInspect(t *testing.T) {
 		{"cat", []string{"cat", file, "/etc/motd"}, 0, []string{"hello"}},
 		{"cat through a link", []string{"cat", file, "/bin/sh"}, 0, []string{"#!/bin/sh"}},
 		{"cat a directory", []string{"cat", file, "/etc"}, 2, []string{"not a regular file"}},
-		{"cat nothing", []string{"cat", file, "/nope"}, 2, []string{"nope"}},
+		{"cat nothing", []string{"cat", file, "/nope"}, 2, []string{file + ": ", "nope"}},
+		{"ls nothing", []string{"ls", file, "/nope"}, 2, []string{file + ": look up /nope"}},
 		{"climb", []string{"cat", file, "../etc/passwd"}, 64, []string{`".."`}},
 		{"no container", []string{"ls", file + ":nope"}, 64, []string{`no container "nope"`, "it has app"}},
 		{"no file", []string{"inspect", "/no/such.tgz"}, 2, []string{"/no/such.tgz"}},
@@ -205,6 +206,15 @@ func TestUnpackAndExtract(t *testing.T) {
 	if code != 2 || !strings.Contains(errs, "not empty") {
 		t.Errorf("unpack over files: %d %s", code, errs)
 	}
+	for _, there := range []string{"etc", "motd"} {
+		dest := filepath.Join(dir, there)
+		for _, path := range []string{"/etc", "/etc/motd"} {
+			code, _, errs := run(t, "extract", file, path, "-o", dest)
+			if code != 2 || !strings.Contains(errs, dest+": file already exists") {
+				t.Errorf("extract %s over %s: %d %s", path, there, code, errs)
+			}
+		}
+	}
 }
 
 func TestUnpackOfDamageLeavesNothing(t *testing.T) {
@@ -254,7 +264,7 @@ func TestVerify(t *testing.T) {
 	good := writeExample(t, "good.tgz", "hello\n", exampleRun)
 	strings1 := writeExample(t, "strings.tgz", "hello\n", strings.Replace(exampleRun, `[{"name":"db","type":"unix","target":"/run/db.sock"}]`, `["db"]`, 1))
 	code, out, errs := run(t, "verify", good)
-	if code != 0 || !strings.Contains(out, "ok: 2 objects, 1 images") {
+	if code != 0 || !strings.Contains(out, "ok: 2 objects, 1 image, 1 finding\n") {
 		t.Errorf("good bundle: %d\n%s%s", code, out, errs)
 	}
 	code, out, _ = run(t, "verify", good, strings1)

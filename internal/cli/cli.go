@@ -66,6 +66,7 @@ func commands(env Env) []*cobra.Command {
 
 // Main runs the command line and returns the exit code.
 func Main(ctx context.Context, env Env) int {
+	env.Stdin = &input{ctx: ctx, r: env.Stdin}
 	root := &cobra.Command{
 		Use:   "pvkit",
 		Short: "Package, check and run Pantavisor containers",
@@ -79,8 +80,11 @@ Exit codes: 0 ok, 1 findings, 2 failure, 64 usage.`,
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return flagError(c, err) })
+	root.SetFlagErrorFunc(flagError)
+	root.Version = buildVersion().String()
+	root.SetVersionTemplate("pvkit {{.Version}}\n")
 	root.AddCommand(commands(env)...)
+	root.InitDefaultCompletionCmd(env.Args...)
 	strict(root)
 
 	err := root.ExecuteContext(ctx)
@@ -107,7 +111,7 @@ func strict(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return usageError{fmt.Errorf("%s: %w", c.CommandPath(), err)}
+				return usageError{fmt.Errorf("%s: %w", c.Name(), err)}
 			}
 			return nil
 		}
@@ -129,5 +133,20 @@ func flagError(c *cobra.Command, err error) error {
 	if errors.Is(err, pflag.ErrHelp) {
 		return err
 	}
-	return usageError{fmt.Errorf("%s: %w", c.CommandPath(), err)}
+	return usageError{fmt.Errorf("%s: %w", c.Name(), err)}
+}
+
+// exclusive refuses a command line with more than one of some flags.
+func exclusive(c *cobra.Command, flags ...string) error {
+	first := ""
+	for _, name := range flags {
+		switch {
+		case !c.Flags().Changed(name):
+		case first == "":
+			first = name
+		default:
+			return usagef("%s: --%s and --%s exclude each other", c.Name(), first, name)
+		}
+	}
+	return nil
 }

@@ -45,6 +45,9 @@ Exit code 1 means that there are differences.`,
   pvkit diff --json a.tgz b.tgz | jq -r .key | sort -u`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) (err error) {
+			if err := readOnce(args); err != nil {
+				return err
+			}
 			var bundles [2]*pvrexport.Bundle
 			for i, name := range args {
 				if bundles[i], err = openBundle(c.Context(), env, name); err != nil {

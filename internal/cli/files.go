@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,10 @@ func withImage(ctx context.Context, env Env, arg string, do func(*squashfs.Image
 	if err != nil {
 		return err
 	}
-	return do(im)
+	if err := do(im); err != nil {
+		return fmt.Errorf("%s: %w", arg, err)
+	}
+	return nil
 }
 
 // lookup finds what a user's path names. Symlinks in the middle are not
@@ -202,6 +206,9 @@ func extract(ctx context.Context, env Env, im *squashfs.Image, name, out string)
 	n, clean, err := lookup(ctx, im, name)
 	if err != nil {
 		return err
+	}
+	if _, err := os.Lstat(out); err == nil {
+		return fmt.Errorf("extract to %s: %w", out, fs.ErrExist)
 	}
 	if n.Kind == rootfs.File {
 		return extractFile(n, out)

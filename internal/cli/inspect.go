@@ -31,6 +31,15 @@ input).`,
   pvkit inspect --tree device.tgz:app            # every file of a container`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := readOnce(args); err != nil {
+				return err
+			}
+			if err := exclusive(c, "state", "tree", "pretty-state"); err != nil {
+				return err
+			}
+			if err := exclusive(c, "state", "pretty-state", "json"); err != nil {
+				return err
+			}
 			for _, arg := range args {
 				err := inspect(c.Context(), env, arg, func(t *target) error {
 					switch {
@@ -52,8 +61,6 @@ input).`,
 	c.Flags().BoolVar(&state, "state", false, "print the canonical state, as it is signed and stored")
 	c.Flags().BoolVar(&pretty, "pretty-state", false, "print the state with line breaks and indentation")
 	c.Flags().BoolVar(&tree, "tree", false, "list the root filesystems")
-	c.MarkFlagsMutuallyExclusive("state", "tree", "pretty-state")
-	c.MarkFlagsMutuallyExclusive("state", "json")
 	return c
 }
 
@@ -153,7 +160,7 @@ func writeSummary(ctx context.Context, w io.Writer, t *target, asJSON bool) erro
 // container.
 func (s summary) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %d objects, %s, packed with %s\n", s.File, s.Objects, bytesize(s.ObjectSize), s.Compression)
+	fmt.Fprintf(&b, "%s: %s, %s, packed with %s\n", s.File, count(s.Objects, "object"), sizeText(s.ObjectSize), s.Compression)
 	if !s.Canonical {
 		b.WriteString("  the state is not in canonical form: devices cannot check its signatures\n")
 	}
@@ -165,8 +172,8 @@ func (s summary) text() string {
 			fmt.Fprintf(&b, "\nsignature %s: unreadable: %s\n", g.Key, g.Error)
 			continue
 		}
-		fmt.Fprintf(&b, "\nsignature %s: %s, covers %s without %s, %d certificates\n",
-			g.Key, g.Alg, orNone(g.Include), orNone(g.Exclude), g.Chain)
+		fmt.Fprintf(&b, "\nsignature %s: %s, covers %s without %s, %s\n",
+			g.Key, g.Alg, orNone(g.Include), orNone(g.Exclude), count(g.Chain, "certificate"))
 	}
 	if len(s.Other) > 0 {
 		fmt.Fprintf(&b, "\nother files: %s\n", strings.Join(s.Other, ", "))
@@ -212,9 +219,9 @@ func (c containerSummary) text(b *strings.Builder) {
 func (im imageSummary) text(container string) string {
 	name := strings.TrimPrefix(im.Key, container+"/")
 	if im.Error != "" {
-		return fmt.Sprintf("%s %s, unreadable: %s", name, bytesize(im.Size), im.Error)
+		return fmt.Sprintf("%s %s, unreadable: %s", name, sizeText(im.Size), im.Error)
 	}
-	return fmt.Sprintf("%s %s, %s in blocks of %s, %d inodes", name, bytesize(im.Size), im.Compression, bytesize(int64(im.BlockSize)), im.Inodes)
+	return fmt.Sprintf("%s %s, %s in blocks of %s, %s", name, sizeText(im.Size), im.Compression, sizeText(int64(im.BlockSize)), count(im.Inodes, "inode"))
 }
 
 func (v service) text(at string) string {

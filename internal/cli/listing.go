@@ -96,17 +96,3 @@ func modeString(n *rootfs.Node) string {
 	}
 	return b.String()
 }
-
-// bytesize writes a size for people, in powers of 1024.
-func bytesize(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, i := float64(n)/1024, 0
-	for v >= 1024 && i < len(units)-1 {
-		v /= 1024
-		i++
-	}
-	return fmt.Sprintf("%.1f %ciB", v, units[i])
-}

@@ -35,6 +35,9 @@ input).`,
   pvkit verify --json app.pvrexport.tgz | jq -r '.findings[].message'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := readOnce(args); err != nil {
+				return err
+			}
 			failed := false
 			for _, name := range args {
 				report, err := verifyFile(c.Context(), env, name)
@@ -44,8 +47,8 @@ input).`,
 				if err := report.write(env.Stdout, asJSON, quiet); err != nil {
 					return err
 				}
-				worst, any := diag.Worst(report.Findings)
-				failed = failed || any && (worst == diag.Error || strict && worst == diag.Warning)
+				worst, found := diag.Worst(report.Findings)
+				failed = failed || found && (worst == diag.Error || strict && worst == diag.Warning)
 			}
 			if failed {
 				return ErrFindings
@@ -78,9 +81,9 @@ type verifiedImage struct {
 func verifyFile(ctx context.Context, env Env, name string) (report verifyReport, err error) {
 	in := env.Stdin
 	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return report, err
+		f, openErr := os.Open(name)
+		if openErr != nil {
+			return report, openErr
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
 		in = f
@@ -100,8 +103,8 @@ func verifyFile(ctx context.Context, env Env, name string) (report verifyReport,
 	if err != nil {
 		return report, fmt.Errorf("verify %s: %w", name, err)
 	}
-	worst, any := diag.Worst(findings)
-	report.OK = !any || worst < diag.Error
+	worst, found := diag.Worst(findings)
+	report.OK = !found || worst < diag.Error
 	report.Objects, report.Findings = info.Objects, append([]diag.Diagnostic{}, findings...)
 	return report, nil
 }
@@ -159,6 +162,7 @@ func (r verifyReport) write(w io.Writer, asJSON, quiet bool) error {
 	if !r.OK {
 		verdict = "a device will not take it"
 	}
-	_, err := fmt.Fprintf(w, "%s: %s: %d objects, %d images, %d findings\n", r.File, verdict, r.Objects, len(r.Images), len(r.Findings))
+	_, err := fmt.Fprintf(w, "%s: %s: %s, %s, %s\n", r.File, verdict,
+		count(r.Objects, "object"), count(len(r.Images), "image"), count(len(r.Findings), "finding"))
 	return err
 }

@@ -28,12 +28,20 @@ func versionCommand(env Env) *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(env.Stdout).Encode(v)
 			}
-			_, err := fmt.Fprintf(env.Stdout, "pvkit %s %s (%s, %s)\n", v.Version, v.Revision, v.Go, v.Platform)
+			_, err := fmt.Fprintf(env.Stdout, "pvkit %s\n", v)
 			return err
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
+}
+
+func (v version) String() string {
+	s := v.Version
+	if v.Revision != "" {
+		s += " " + v.Revision
+	}
+	return fmt.Sprintf("%s (%s, %s)", s, v.Go, v.Platform)
 }
 
 // buildVersion reads what the Go linker recorded; nothing is stamped in, so

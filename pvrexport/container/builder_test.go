@@ -259,7 +259,6 @@ func TestBuildMakesWhatTheDefinitionSays(t *testing.T) {
 		t.Errorf("lxc.container.conf:\n%s", conf)
 	}
 
-	const epoch = 1700000000
 	for name, want := range map[string]string{
 		".":              "directory 0755 0:0 1700000000",
 		"etc":            "directory 0755 0:0 1000000000",

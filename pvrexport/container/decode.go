@@ -41,7 +41,7 @@ type decoder struct {
 // parse reads the only document of src into into.
 func (d *decoder) parse(src []byte, into target) {
 	if len(src) > maxFile {
-		d.fail(diag.Position{File: d.file}, "", "the file has %d bytes; at most %d are read", len(src), maxFile)
+		d.fail(diag.Position{File: d.file}, "", "the file has more than %d bytes", maxFile)
 		return
 	}
 	if !utf8.Valid(src) {

@@ -1,3 +1,7 @@
+// Package container makes bundles from container definitions: it reads a
+// container.yaml (Load, Parse), puts the layers of its root filesystem together,
+// and builds image, manifests and bundle for each architecture (Builder). Schema
+// and README.md describe every key.
 package container
 
 import (
@@ -137,7 +141,7 @@ func Parse(name, dir string, src []byte) (*Definition, []diag.Diagnostic) {
 		found = def.Check()
 	}
 	diag.Sort(found)
-	if worst, any := diag.Worst(found); any && worst == diag.Error {
+	if worst, some := diag.Worst(found); some && worst == diag.Error {
 		return nil, found
 	}
 	return def, found
@@ -163,7 +167,7 @@ func argsTarget(def *Definition) target {
 
 // Names that a part of a state can have: it is a directory name on the
 // device, a word in lxc.container.conf and a key in run.json.
-var partName = matching(`[A-Za-z0-9][A-Za-z0-9_.+-]{0,62}`, "letters, digits and . _ + - only, at most 63")
+var partName = matching(`[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}`, "letters, digits and . _ + - only, at most 64")
 
 var imagePath = matching(`/.*`, "an absolute path in the image")
 
@@ -200,7 +204,7 @@ func root(def *Definition) target {
 		{"services", "Services that the container offers to others and asks for.", servicesTarget(&def.Services), false},
 		{"volumes", "Directories that are kept: path:persistence, or a mapping.", list(&def.Volumes, volumeTarget), false},
 		{"mdev", `Rules for device nodes, as in mdev.json: ".* 0:0 666".`, texts(&def.Mdev), false},
-		{"logs", "Log sources, as in run.json.", list(&def.Logs, func(m *map[string]any) target { return documents(m) }), false},
+		{"logs", "Log sources, as in run.json.", list(&def.Logs, documents), false},
 		{"exports", "Paths that other containers may import.", texts(&def.Exports), false},
 		{"args", "Template arguments (PV_*, PVR_*, LXC_*) as pvr app add knows them.", argsTarget(def), false},
 		{"config", "Files of the configuration overlay, _config/<name>/ in the state.", list(&def.Config, layerTarget(configLayers)), false},

@@ -167,8 +167,7 @@ func list[T any](p *[]T, item func(*T) target) target {
 
 // plural makes "a string" into "strings" and leaves other phrases alone.
 func plural(s string) string {
-	switch rest, ok := strings.CutPrefix(s, "a "); {
-	case ok && !strings.ContainsAny(rest, " ,:"):
+	if rest, ok := strings.CutPrefix(s, "a "); ok && !strings.ContainsAny(rest, " ,:") {
 		return rest + "s"
 	}
 	return s
@@ -245,14 +244,14 @@ func choice(kind yaml.Kind, short, long target) target {
 	return target{
 		want: want, schema: map[string]any{"anyOf": []any{short.schema, long.schema}}, keys: keys,
 		decode: func(d *decoder, n *yaml.Node) {
-			real := n
+			written := n.Kind
 			if n.Kind == yaml.AliasNode {
-				real = n.Alias
+				written = n.Alias.Kind
 			}
-			switch {
-			case real.Kind == kind:
+			switch written {
+			case kind:
 				short.decode(d, n)
-			case real.Kind == yaml.ScalarNode:
+			case yaml.ScalarNode:
 				d.errorf(n, "", "want %s, found %s", want, found(n))
 			default:
 				long.decode(d, n)
@@ -261,16 +260,9 @@ func choice(kind yaml.Kind, short, long target) target {
 	}
 }
 
-// document is any value that JSON can hold, for what is handed through to a
-// template argument: map[string]any, []any, string, json.Number, bool, nil.
-func document(p *any) target {
-	return target{
-		want: "any value", schema: map[string]any{},
-		decode: func(d *decoder, n *yaml.Node) { *p = d.document(n) },
-	}
-}
-
-// documents is a mapping of names to such values.
+// documents is a mapping of names to any values that JSON can hold, for what is
+// handed through to a template argument: map[string]any, []any, string,
+// json.Number, bool, nil.
 func documents(p *map[string]any) target {
 	return target{
 		want: "a mapping", schema: map[string]any{"type": "object"},
