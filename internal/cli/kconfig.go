@@ -101,16 +101,21 @@ func (k *kconfigFlags) configure() (*kconfig.Config, fs.FS, error) {
 		return nil, nil, err
 	}
 	conf := tree.New()
+	return conf, fsys, k.apply(conf)
+}
+
+// apply sets what --set says.
+func (k *kconfigFlags) apply(conf *kconfig.Config) error {
 	for _, s := range k.set {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
-			return nil, nil, usagef("--set %s: want SYMBOL=VALUE", s)
+			return usagef("--set %s: want SYMBOL=VALUE", s)
 		}
 		if err := conf.Set(name, value); err != nil {
-			return nil, nil, usageError{fmt.Errorf("--set %s: %w", s, err)}
+			return usageError{fmt.Errorf("--set %s: %w", s, err)}
 		}
 	}
-	return conf, fsys, nil
+	return nil
 }
 
 func kconfigCommand(env Env) *cobra.Command {
@@ -120,7 +125,7 @@ func kconfigCommand(env Env) *cobra.Command {
 		Long: `Evaluate, explain and check a Kconfig file as kas menu uses it, without Python.
 ` + kconfigHelp,
 	}
-	c.AddCommand(kconfigEvalCommand(env), kconfigExplainCommand(env), kconfigCheckCommand(env))
+	c.AddCommand(kconfigEvalCommand(env), kconfigExplainCommand(env), kconfigCheckCommand(env), kconfigConfigCommand(env))
 	return c
 }
 
