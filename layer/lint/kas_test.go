@@ -27,6 +27,8 @@ func TestKasPositions(t *testing.T) {
 		{"single quotes", "  f: 'A += \"x\"'\n", "1:7", "  f: 'A:append = \" x\"'"},
 		{"double quotes", "  f: \"A += 'x'\"\n", "1:7", "  f: \"A:append = ' x'\""},
 		{"escapes", "  f: \"B = '1'\\nA += \\\"x\\\"\"\n", "1:16", "  f: \"B = '1'\\nA:append = \\\" x\\\"\""},
+		{"double quotes, many lines", "  f: \"B = '\\xfc'\\n\\\n      A += 'x'\\n\\\n      \\ \"\n", "2:7", "      A:append = ' x'\\n\\"},
+		{"double quotes, folded", "  f: \"B = '1\n      2'\\nA +=\n      'x'\"\n", "2:11", "      2'\\nA:append ="},
 		{"plain", "  f: A += \"x\"\n", "1:6", "  f: A:append = \" x\""},
 		{"anchor", "  f: &a |\n    A += \"x\"\n", "2:5", "    A:append = \" x\""},
 		{"multi-line value", "  f: |\n    A += \"\\\n        x \\\n    \"\n", "2:5", "    A:append = \"\\"},

@@ -39,9 +39,12 @@ type header struct {
 	text *yaml.Node
 }
 
+// maxKas bounds a kas file; what is larger is something else.
+const maxKas = 4 << 20
+
 // parseKas reads a YAML file; nil means that it is no kas file.
 func parseKas(src *source) *kasFile {
-	if !strings.Contains(src.text, "header") {
+	if !strings.Contains(src.text, "header") || len(src.text) > maxKas {
 		return nil
 	}
 	var doc yaml.Node
@@ -207,29 +210,91 @@ func (e *embedded) block(n *yaml.Node, start int) {
 	}
 }
 
-// quoted maps a double-quoted scalar on one line with the escapes that occur
-// in practice; anything else maps to the scalar's start as a whole.
+// quoted maps a double-quoted scalar. What comes out must be the value that
+// the YAML reader found; else all of it maps to the scalar's start.
 func (e *embedded) quoted(n *yaml.Node, start int) {
-	src, out := e.host.text[start+1:], []byte{}
-	at := []int{}
-	for i := 0; i < len(src) && src[i] != '"'; i++ {
-		c, from := src[i], i
-		if c == '\\' && i+1 < len(src) {
-			i++
-			switch src[i] {
-			case 'n':
-				c = '\n'
-			case 't':
-				c = '\t'
-			default:
-				c = src[i]
-			}
-		}
-		out, at = append(out, c), append(at, start+1+from)
+	q := &unquoter{src: e.host.text, i: start + 1}
+	for q.i < len(q.src) && q.src[q.i] != '"' {
+		q.step()
 	}
-	if string(out) != n.Value {
+	if string(q.out) != n.Value {
 		e.literal(n.Value, start)
 		return
 	}
-	e.text, e.at = append(e.text, out...), append(e.at, at...)
+	e.text, e.at = append(e.text, q.out...), append(e.at, q.at...)
+}
+
+// unquoter takes a double-quoted YAML scalar apart (YAML 1.1, 5.7 and 9.2).
+type unquoter struct {
+	src string
+	i   int
+	out []byte
+	at  []int
+}
+
+func (q *unquoter) emit(from int, text string) {
+	for i := range len(text) {
+		q.out, q.at = append(q.out, text[i]), append(q.at, from)
+	}
+}
+
+func (q *unquoter) blanks() {
+	for q.i < len(q.src) && (q.src[q.i] == ' ' || q.src[q.i] == '\t') {
+		q.i++
+	}
+}
+
+func (q *unquoter) step() {
+	from := q.i
+	switch c := q.src[q.i]; {
+	case c == '\n':
+		q.fold(from)
+	case c == '\\' && q.i+1 < len(q.src):
+		q.escape(from)
+	default:
+		q.emit(from, string([]byte{c}))
+		q.i++
+	}
+}
+
+// fold joins lines: blanks around the break go, one break is a blank, further
+// ones stay.
+func (q *unquoter) fold(from int) {
+	for n := len(q.out); n > 0 && (q.out[n-1] == ' ' || q.out[n-1] == '\t') && q.src[q.at[n-1]] != '\\'; n-- {
+		q.out, q.at = q.out[:n-1], q.at[:n-1]
+	}
+	breaks := 0
+	for q.i < len(q.src) && q.src[q.i] == '\n' {
+		breaks++
+		q.i++
+		q.blanks()
+	}
+	if breaks == 1 {
+		q.emit(from, " ")
+		return
+	}
+	q.emit(from, strings.Repeat("\n", breaks-1))
+}
+
+var (
+	simpleEscapes = strings.NewReplacer("0", "\x00", "a", "\a", "b", "\b", "t", "\t", "n", "\n", "v", "\v", "f", "\f", "r", "\r", "e", "\x1b",
+		"N", "\u0085", "_", "\u00a0", "L", "\u2028", "P", "\u2029")
+	numberEscapes = map[byte]int{'x': 2, 'u': 4, 'U': 8}
+)
+
+func (q *unquoter) escape(from int) {
+	c := q.src[q.i+1]
+	q.i += 2
+	if c == '\n' { // the line goes on
+		q.blanks()
+		return
+	}
+	if digits := numberEscapes[c]; digits > 0 && q.i+digits <= len(q.src) {
+		if n, err := strconv.ParseUint(q.src[q.i:q.i+digits], 16, 32); err == nil {
+			q.emit(from, string(rune(n)))
+			q.i += digits
+			return
+		}
+	}
+	q.emit(from, simpleEscapes.Replace(string([]byte{c})))
 }

@@ -94,8 +94,11 @@ func Open(ctx context.Context, fsys fs.FS, o OpenOptions) (*Project, error) {
 			w.file(name)
 		}
 	}
-	p.stack(w, o)
-	if err := p.sort(ctx, w); err != nil {
+	p.Layers = w.layers
+	if err := p.sort(w); err != nil {
+		return nil, fmt.Errorf("read project %s: %w", o.Root, err)
+	}
+	if err := p.stack(ctx, w, o); err != nil {
 		return nil, fmt.Errorf("read project %s: %w", o.Root, err)
 	}
 	if len(p.Layers) == 0 && len(p.kas) == 0 && len(p.kconfigs) == 0 && len(p.files) == 0 && len(p.findings) == 0 {
@@ -161,7 +164,7 @@ func (w *walker) dir(dir string, depth int, mine bool) error {
 func (w *walker) file(name string) {
 	base := path.Base(name)
 	switch path.Ext(name) {
-	case ".bb", ".bbappend", ".inc", ".bbclass", ".conf", ".yml", ".yaml":
+	case ".bb", ".bbappend", ".inc", ".bbclass", ".conf", ".yml", ".yaml", ".json":
 		w.files = append(w.files, name)
 	default:
 		if base == "Kconfig" {
@@ -175,10 +178,12 @@ func (w *walker) is(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// stack orders the layers: oe-core, the others below, those to look at.
-func (p *Project) stack(w *walker, o OpenOptions) {
-	p.Layers = w.layers
-	for _, l := range slices.Concat(o.Below, w.nested) {
+// stack orders the layers: oe-core, the others below, those to look at. Of a
+// repository inside of this one, only the layers count that a kas file names,
+// when one names any.
+func (p *Project) stack(ctx context.Context, w *walker, o OpenOptions) error {
+	nested := slices.DeleteFunc(w.nested, func(l string) bool { return p.kasLeavesOut(l) })
+	for _, l := range slices.Concat(o.Below, nested) {
 		if l = path.Clean(l); !slices.Contains(p.Layers, l) && !slices.Contains(p.Below, l) && w.is(l+"/conf/layer.conf") {
 			p.Below = append(p.Below, l)
 		}
@@ -192,14 +197,59 @@ func (p *Project) stack(w *walker, o OpenOptions) {
 	byCore := func(a, b string) int { return core(a) - core(b) }
 	slices.SortStableFunc(p.Below, byCore)
 	slices.SortStableFunc(p.Layers, byCore)
+	for _, l := range p.Below {
+		if err := p.listBelow(ctx, l); err != nil {
+			return err
+		}
+	}
+	slices.Sort(p.below)
+	return nil
+}
+
+// kasLeavesOut reports whether kas files use the repository that a layer is
+// in, and none of them the layer.
+func (p *Project) kasLeavesOut(layer string) bool {
+	inRepo := false
+	for _, k := range p.kas {
+		for _, r := range k.repos {
+			dir := path.Join(p.Root, cmp.Or(r.path, r.id))
+			if layer != dir && !strings.HasPrefix(layer, dir+"/") {
+				continue
+			}
+			inRepo = inRepo || len(r.layers) > 0
+			if slices.Contains(r.layers, strings.TrimPrefix(layer, dir+"/")) {
+				return false
+			}
+		}
+	}
+	return inRepo
+}
+
+// listBelow lists the metadata of a layer below.
+func (p *Project) listBelow(ctx context.Context, layer string) error {
+	w := &walker{ctx: ctx, p: &Project{Root: layer, fsys: p.fsys, settings: &Settings{}}}
+	if err := w.dir(layer, 0, true); err != nil {
+		return err
+	}
+	for _, name := range w.files {
+		switch ext := path.Ext(name); ext {
+		case ".bb", ".bbappend", ".bbclass", ".inc":
+			p.below = append(p.below, name)
+		case ".conf":
+			if strings.HasPrefix(name, layer+"/conf/") {
+				p.below = append(p.below, name)
+			}
+		}
+	}
+	return nil
 }
 
 // sort tells the files apart.
-func (p *Project) sort(ctx context.Context, w *walker) error {
+func (p *Project) sort(w *walker) error {
 	slices.Sort(w.files)
 	for _, name := range w.files {
 		switch path.Ext(name) {
-		case ".yml", ".yaml":
+		case ".yml", ".yaml", ".json":
 			s, err := p.source(name)
 			if err != nil {
 				return err
@@ -220,18 +270,6 @@ func (p *Project) sort(ctx context.Context, w *walker) error {
 			p.files = append(p.files, name)
 		}
 	}
-	for _, l := range p.Below {
-		b := &walker{ctx: ctx, p: &Project{Root: l, fsys: p.fsys, settings: &Settings{}}}
-		if err := b.dir(l, 0, true); err != nil {
-			return err
-		}
-		for _, name := range b.files {
-			if ext := path.Ext(name); ext == ".bbappend" || ext == ".bb" || ext == ".bbclass" || ext == ".inc" || ext == ".conf" && strings.HasPrefix(name, l+"/conf/") {
-				p.below = append(p.below, name)
-			}
-		}
-	}
-	slices.Sort(p.below)
 	return nil
 }
 
@@ -268,6 +306,13 @@ func (p *Project) source(name string) (*source, error) {
 	defer p.mu.Unlock()
 	if s := p.sources[name]; s != nil {
 		return s, nil
+	}
+	info, err := fs.Stat(p.fsys, strings.TrimPrefix(name, "/"))
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > bitbake.MaxFileSize {
+		return nil, &bitbake.LimitError{What: "size of " + name, Max: bitbake.MaxFileSize}
 	}
 	text, err := fs.ReadFile(p.fsys, strings.TrimPrefix(name, "/"))
 	if err != nil {

@@ -14,7 +14,8 @@ func overrideAppend() *Rule {
 		ID: "override-append", Severity: diag.Warning, Fixable: true,
 		Summary: "VAR:override += makes a new value that replaces VAR's instead of adding to it",
 		Why: "`VAR:override += \"x\"` adds to the variable `VAR:override`, which has no value of its own. Once the " +
-			"override is active, its value \" x\" is the whole value, and what VAR holds is gone. The rule is " +
+			"override is active, its value \" x\" is the whole value, and what VAR holds is gone. So it is with " +
+			"`VAR:override:append = \" x\"`, where the two words stand in the wrong order. The rule is " +
 			"silent when `VAR:override` is set first, and when VAR has nothing to lose.",
 		Fix:   "Write `VAR:append:override = \" x\"`.",
 		needs: func(_ *index, a *bitbake.Assign) bool { return addsToOverride(a) },
@@ -34,8 +35,16 @@ var perPackage = []string{
 
 func addsToOverride(a *bitbake.Assign) bool {
 	base, words := splitName(a.Name)
-	return a.Flag == "" && additive(a.Op) && len(words) > 0 && keyword(words) == "" &&
-		!strings.Contains(a.Name, "${") && !slices.Contains(perPackage, base)
+	if a.Flag != "" || len(words) == 0 || strings.Contains(a.Name, "${") || slices.Contains(perPackage, base) {
+		return false
+	}
+	switch k := keyword(words); k {
+	case "":
+		return additive(a.Op)
+	case "append", "prepend":
+		return words[0] != k && words[len(words)-1] == k
+	}
+	return false
 }
 
 func replacedBases(p *Pass) {
@@ -45,7 +54,12 @@ func replacedBases(p *Pass) {
 			continue
 		}
 		events := contents(p.D.History(name))
-		if len(events) == 0 || !events[0].Additive() {
+		if len(events) == 0 {
+			events = lazy(p.D.History(name))
+		} else if !events[0].Additive() {
+			continue
+		}
+		if len(events) == 0 {
 			continue
 		}
 		a, ok := events[0].Stmt.(*bitbake.Assign)
@@ -62,13 +76,28 @@ func replacedBases(p *Pass) {
 			continue
 		}
 		d := found(a.File, bitbake.Span{Start: a.NameSpan.Start, End: a.OpSpan.End},
-			"%s %s replaces the value of %s when %s is active: %s is lost", a.Name, a.Op, base, strings.Join(words, ":"), quoteWords(lost))
+			"%s replaces the value of %s when %s is active: %s is lost", spoken(a), base, strings.Join(words, ":"), quoteWords(lost))
 		d.Related = []diag.Related{{Pos: pos, Message: "the value that is lost"}}
 		if len(events) == 1 {
 			d.Fix = overrideFix(a, base)
 		}
 		p.report(d)
 	}
+}
+
+// spoken is a statement's name with its operator, where that matters.
+func spoken(a *bitbake.Assign) string {
+	if additive(a.Op) {
+		return a.Name + " " + a.Op.String()
+	}
+	return a.Name
+}
+
+// lazy are the :append and :prepend events on a name.
+func lazy(events []bitbake.Event) []bitbake.Event {
+	return slices.DeleteFunc(slices.Clone(events), func(e bitbake.Event) bool {
+		return e.Keyword != ":append" && e.Keyword != ":prepend" || e.Overrides != "" || e.Stmt == nil
+	})
 }
 
 // contents are the events that make the value of a name.
@@ -112,6 +141,13 @@ func baseWords(d *bitbake.Datastore, base string) ([]string, diag.Position) {
 func overrideFix(a *bitbake.Assign, base string) *diag.Fix {
 	key := lazyName(a)
 	at := a.NameSpan.Start + len(base)
+	if _, words := splitName(a.Name); keyword(words) != "" {
+		key = ":" + keyword(words)
+		return &diag.Fix{Message: "use " + base + key, Edits: []diag.Edit{
+			edit(a.File, bitbake.Span{Start: at, End: at}, key),
+			edit(a.File, bitbake.Span{Start: a.NameSpan.End - len(key), End: a.NameSpan.End}, ""),
+		}}
+	}
 	edits := []diag.Edit{edit(a.File, bitbake.Span{Start: at, End: at}, key), edit(a.File, a.OpSpan, "=")}
 	return &diag.Fix{Message: "use " + base + key, Edits: append(edits, blank(a, key)...)}
 }

@@ -256,10 +256,11 @@ func (r *runner) choose() []*recipe {
 func (r *runner) finish() []diag.Diagnostic {
 	var out []diag.Diagnostic
 	for _, d := range r.out {
-		if d = r.p.toHost(d); r.p.mine(d.Pos.File) && !r.p.settings.ignores(d.Rule, r.p.Name(d.Pos.File)) {
+		if d = r.p.inFile(r.p.toHost(d)); r.p.mine(d.Pos.File) && !r.p.settings.ignores(d.Rule, r.p.Name(d.Pos.File)) {
 			out = append(out, d)
 		}
 	}
+	slices.SortFunc(out, worstFirst)
 	diag.Sort(out)
 	out = slices.CompactFunc(out, func(a, b diag.Diagnostic) bool {
 		return a.Pos == b.Pos && a.Rule == b.Rule
@@ -267,6 +268,26 @@ func (r *runner) finish() []diag.Diagnostic {
 	out = r.suppress(out)
 	diag.Sort(out)
 	return out
+}
+
+// inFile keeps a place inside of its file: BitBake counts a line behind the
+// last one when that ends in a backslash.
+func (p *Project) inFile(d diag.Diagnostic) diag.Diagnostic {
+	s, err := p.source(d.Pos.File)
+	if err != nil || d.Pos.Line <= len(s.lines) {
+		return d
+	}
+	d.Pos, d.End = s.position(len(s.text)), diag.Position{}
+	return d
+}
+
+// worstFirst orders what is found at one place in several configurations, so
+// that the same one is kept whichever was evaluated first.
+func worstFirst(a, b diag.Diagnostic) int {
+	return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.Hint, b.Hint),
+		slices.CompareFunc(a.Related, b.Related, func(x, y diag.Related) int {
+			return cmp.Or(cmp.Compare(x.Pos.String(), y.Pos.String()), cmp.Compare(x.Message, y.Message))
+		}))
 }
 
 // toHost maps everything in a finding that points into an embedded text.
