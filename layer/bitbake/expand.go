@@ -256,7 +256,7 @@ func (x *expansion) expression(code string) (string, error) {
 		err = x.touchDependencies()
 	}
 	var v pyexpr.Value
-	env := &pyEnv{d: x.d, name: x.name}
+	env := &pyEnv{d: x.d, name: x.name, calls: new(int)}
 	if err == nil {
 		v, err = e.Eval(env)
 	}

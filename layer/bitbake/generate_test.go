@@ -17,6 +17,13 @@ func newGenerator(seed uint64) *generator { return &generator{rand.New(rand.NewP
 func (g *generator) pick(ss ...string) string { return ss[g.r.IntN(len(ss))] }
 func (g *generator) chance(percent int) bool  { return g.r.IntN(100) < percent }
 
+// Functions that pydef.go follows.
+const (
+	defF = "def f(a):\n    return a + 'z'\n"
+	defG = "def g(d, word='a'):\n    \"\"\"Says whether A holds a word.\"\"\"\n    v = d.getVar('A') or ''\n    if word in v.split():\n        return 'has'\n    elif not v:\n        return  # nothing\n    else:\n        v = v.replace(word,\n                      'Q')\n\n    return v\n"
+	defH = "def h(x, d):\n    y = [w for w in (d.getVar(x) or 'p q').split() if w != 'a']\n    if len(y) > 1: # some\n        y = y[1:]\n    return ' '.join(y) + str(y == [])\n"
+)
+
 var (
 	genVars      = []string{"A", "B", "C", "FEAT", "x_1", "V-w.x"}
 	genOverrides = []string{"foo", "bar", "baz", "x86-64", "pn-r", "Foo", "1a"}
@@ -46,7 +53,7 @@ func (g *generator) python(q string) string {
 	s := func(t string) string { return in + t + in }
 	v, w := g.variable(), genWords[g.r.IntN(len(genWords)-1)]
 	get := "d.getVar(" + s(v) + ")"
-	switch g.r.IntN(28) {
+	switch g.r.IntN(30) {
 	case 0, 1, 2:
 		return fmt.Sprintf("bb.utils.contains(%s, %s, %s, %s, d)", s(v), s(w), s(g.pick("yes", "t u", "${P}")), s(g.pick("no", "")))
 	case 3:
@@ -95,6 +102,9 @@ func (g *generator) python(q string) string {
 		return fmt.Sprintf("d.expand(%s)", s("$"+"{"+v+"}"))
 	case 26:
 		return fmt.Sprintf("(%s or %s).%s", get, s("a-b_c"), g.pick("partition("+s("-")+")[0]", "rsplit("+s("-")+", 1)[-1]", "find("+s("b")+")", "count("+s("a")+")", "title()", "isdigit()", "endswith(("+s("a")+", "+s("c")+"))"))
+	}
+	if g.chance(40) {
+		return g.pick("f("+s(w)+")", "g(d)", "g(d, "+s(w)+")", "g(d, word="+s(w)+")", "h("+s(v)+", d)", "f("+get+")", "g()", "h(d)")
 	}
 	return g.pick(get+".split()", "undefined_name", "if", s("x")+"+1", "int("+get+" or 3)", "", " 1 ", s("unterminated")[:3], "str("+get+")", "x.y", "("+s("}")+")")
 }
@@ -190,7 +200,7 @@ func (g *generator) statement(recipe bool) string {
 		}
 	case 9:
 		if recipe {
-			return g.pick("do_x() {\n\techo ${A}\n}", "do_x:append() {\n\t:\n}", "addtask x after do_y before do_z", "deltask x", "python do_p() {\n    pass\n}", "fakeroot do_f() {\n:\n}", "EXPORT_FUNCTIONS do_x", "def f(a):\n    return a + 'z'\n")
+			return g.pick("do_x() {\n\techo ${A}\n}", "do_x:append() {\n\t:\n}", "addtask x after do_y before do_z", "deltask x", "python do_p() {\n    pass\n}", "fakeroot do_f() {\n:\n}", "EXPORT_FUNCTIONS do_x", defF, defG, defH)
 		}
 	case 10:
 		return `INHERIT += "c` + g.pick("1", "2") + `"`
@@ -221,6 +231,10 @@ func (g *generator) next(id string) oracleCase {
 		"classes-recipe/one.bbclass": "C ??= \"class one\"\n",
 	}}
 	c.Files["main.conf"] = `P = "foo"` + "\n" + `INC = "one"` + "\n" + c.Files["main.conf"]
+	if g.chance(60) {
+		c.Files["lib.inc"] = defF + defG + defH
+		c.Files["main.conf"] = "require lib.inc\n" + c.Files["main.conf"]
+	}
 	if g.chance(70) {
 		o := g.pick("foo", "foo:bar", "bar:foo", "baz:x86-64:foo", "x86-64", "")
 		c.Overrides = &o

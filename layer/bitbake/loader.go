@@ -22,6 +22,7 @@ type Loader struct {
 	exprs map[string]compiled
 	globs map[string][]string
 	code  map[string]*pySetters
+	defs  map[*Def]*pyDef
 }
 
 type compiled struct {
@@ -44,7 +45,7 @@ const MaxFileSize = 128 << 20
 func NewLoader(fsys fs.FS) *Loader {
 	return &Loader{
 		fsys: fsys, files: map[string]*File{}, kinds: map[string]fileKind{},
-		exprs: map[string]compiled{}, globs: map[string][]string{}, code: map[string]*pySetters{},
+		exprs: map[string]compiled{}, globs: map[string][]string{}, code: map[string]*pySetters{}, defs: map[*Def]*pyDef{},
 	}
 }
 
@@ -137,6 +138,17 @@ func (l *Loader) expression(code string) (*pyexpr.Expr, error) {
 	}
 	l.exprs[code] = c
 	return c.e, c.err
+}
+
+func (l *Loader) def(f *Def) *pyDef {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.defs[f]
+	if !ok {
+		p = parseDef(f)
+		l.defs[f] = p
+	}
+	return p
 }
 
 func (l *Loader) setters(body string) *pySetters {

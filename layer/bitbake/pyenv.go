@@ -1,8 +1,6 @@
 package bitbake
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/pvkit/pvkit/layer/bitbake/pyexpr"
@@ -15,7 +13,8 @@ type pyEnv struct {
 	d      *Datastore
 	name   string // the variable being expanded
 	inDef  bool   // inside a def, which sees no variables
-	nested int    // calls of defs
+	nested int    // how deep in calls of defs
+	calls  *int   // how many there were, for the whole expression
 }
 
 // Lookup finds a name: d, a module, a function, then a variable.
@@ -56,8 +55,8 @@ func (p *pyEnv) Attr(path, attr string) (pyexpr.Value, error) {
 	return pyexpr.Obj(path + "." + attr), nil
 }
 
-// Call runs one of the functions in pyFunctions, or a def that is a single
-// return.
+// Call runs one of the functions in pyFunctions, or a def that is simple
+// enough (pydef.go).
 func (p *pyEnv) Call(path string, args []pyexpr.Value, kw map[string]pyexpr.Value) (pyexpr.Value, error) {
 	if id, ok := strings.CutPrefix(path, "def:"); ok {
 		return p.callDef(p.d.special.funcs[id], args, kw)
@@ -100,59 +99,3 @@ func (p *pyEnv) Call(path string, args []pyexpr.Value, kw map[string]pyexpr.Valu
 const notGiven = "not given"
 
 func isNotGiven(v pyexpr.Value) bool { return v.Kind() == pyexpr.Object && v.Path() == notGiven }
-
-// maxDefCalls bounds how deep modelled defs call each other.
-const maxDefCalls = 50
-
-// callDef evaluates a function whose body is one "return EXPRESSION"; any
-// other body is not modelled.
-func (p *pyEnv) callDef(f *Def, args []pyexpr.Value, kw map[string]pyexpr.Value) (pyexpr.Value, error) {
-	no := &pyexpr.Unsupported{Reason: fmt.Sprintf("%s() of %s is not modelled", f.Name, f.Pos())}
-	params, body, ok := simpleDef(f)
-	if !ok || len(kw) > 0 || len(args) != len(params) || p.nested >= maxDefCalls {
-		return pyexpr.Value{}, no
-	}
-	e, err := p.d.loader.expression(body)
-	if err != nil {
-		return pyexpr.Value{}, no
-	}
-	locals := map[string]pyexpr.Value{}
-	for i, name := range params {
-		locals[name] = args[i]
-	}
-	v, err := e.EvalWith(&pyEnv{d: p.d, name: p.name, inDef: true, nested: p.nested + 1}, locals)
-	if ex, is := errors.AsType[*pyexpr.Exception](err); is && ex.Type == "NameError" {
-		return pyexpr.Value{}, no // its globals are more than is modelled
-	}
-	return v, err
-}
-
-// simpleDef takes "def f(a, b):" and "return EXPR" apart.
-func simpleDef(f *Def) (params []string, body string, ok bool) {
-	head := f.Body[0]
-	open, end := strings.IndexByte(head, '('), strings.LastIndex(head, "):")
-	if open < 0 || end < open || strings.TrimSpace(head[end+2:]) != "" {
-		return nil, "", false
-	}
-	if inner := strings.TrimSpace(head[open+1 : end]); inner != "" {
-		for _, p := range strings.Split(inner, ",") {
-			p = strings.TrimSpace(p)
-			if p == "" || strings.ContainsAny(p, "=*:/ ") {
-				return nil, "", false
-			}
-			params = append(params, p)
-		}
-	}
-	for _, line := range f.Body[1:] {
-		t := strings.TrimSpace(line)
-		if t == "" || t[0] == '#' {
-			continue
-		}
-		rest, found := strings.CutPrefix(t, "return ")
-		if body != "" || !found {
-			return nil, "", false
-		}
-		body = rest
-	}
-	return params, body, body != ""
-}

@@ -66,7 +66,13 @@ def describe(d, name, clean):
     return out
 
 
+context = set(bb.utils._context)
+
+
 def answer(case, root):
+    for name in set(bb.utils._context) - context:
+        del bb.utils._context[name]
+
     def clean(v):
         return v.replace(root + "/", "").replace(root, "@ROOT@") if isinstance(v, str) else v
 
