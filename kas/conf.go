@@ -30,28 +30,35 @@ func (c *Config) BBLayersConf() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	repos, err := c.Repos()
+	layers, err := c.Layers()
 	if err != nil {
 		return "", err
+	}
+	paths := make([]string, len(layers))
+	for i, l := range layers {
+		paths[i] = "${TOPDIR}/" + relative(c.r.o.BuildDir, l.Dir)
+	}
+	return head + "BBLAYERS ?= \" \\\n    " + strings.Join(paths, " \\\n    ") +
+		"\"\nBBPATH ?= \"${TOPDIR}\"\nBBFILES ??= \"\"\n", nil
+}
+
+// Layers are the layers in the order of BBLAYERS.
+func (c *Config) Layers() ([]Layer, error) {
+	repos, err := c.Repos()
+	if err != nil {
+		return nil, err
 	}
 	var layers []Layer
 	for _, r := range repos {
 		layers = append(layers, r.Layers...)
 	}
-	paths := make([]string, len(layers))
-	if c.r.o.Dialect == Stock {
-		slices.SortStableFunc(layers, func(a, b Layer) int {
-			return cmp.Or(-cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Repo, b.Repo), cmp.Compare(a.Name, b.Name))
-		})
-	}
-	for i, l := range layers {
-		paths[i] = "${TOPDIR}/" + relative(c.r.o.BuildDir, l.Dir)
-	}
-	if c.r.o.Dialect == Pantacor {
-		slices.Sort(paths)
-	}
-	return head + "BBLAYERS ?= \" \\\n    " + strings.Join(paths, " \\\n    ") +
-		"\"\nBBPATH ?= \"${TOPDIR}\"\nBBFILES ??= \"\"\n", nil
+	slices.SortStableFunc(layers, func(a, b Layer) int {
+		if c.r.o.Dialect == Pantacor {
+			return cmp.Compare(relative(c.r.o.BuildDir, a.Dir), relative(c.r.o.BuildDir, b.Dir))
+		}
+		return cmp.Or(-cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Repo, b.Repo), cmp.Compare(a.Name, b.Name))
+	})
+	return layers, nil
 }
 
 // Block is a part of local.conf or bblayers.conf.

@@ -160,6 +160,9 @@ func (r *Repo) warn(pos diag.Position, rule, format string, args ...any) {
 // repoDir is where a repository lies. One without url and path is the one
 // that the includes start from.
 func (c *Config) repoDir(r *Repo, dir string) string {
+	if given, ok := c.r.o.Repos[r.ID]; ok {
+		return inFS(c.r.o.Dir, given)
+	}
 	switch {
 	case dir != "":
 		return inFS(c.r.o.WorkDir, dir)

@@ -37,6 +37,9 @@ type Options struct {
 	WorkDir string
 	// BuildDir is KAS_BUILD_DIR; "build" in WorkDir when empty.
 	BuildDir string
+	// Repos says where repositories lie, by id, that are not where the
+	// configuration puts them.
+	Repos map[string]string
 	// NoLocks leaves out what lock files say, as --update does.
 	NoLocks bool
 	// Env looks up an environment variable; nil is an empty environment.
@@ -77,6 +80,19 @@ func New(o Options) *Resolver {
 		o.Env = func(string) (string, bool) { return "", false }
 	}
 	return &Resolver{o: o, schema: schemaOf(o.Dialect), files: map[string]loaded{}, links: map[string]string{}}
+}
+
+// Put gives a file a content that need not exist on disk, such as what a menu
+// would write. It must fit the schema; a chain can name it afterwards.
+func (r *Resolver) Put(name string, v *Value) error {
+	full := inFS(r.o.Dir, name)
+	if found := validate(r.schema, v); len(found) > 0 {
+		return &FileError{r.display(full), found}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.files[full] = loaded{value: v}
+	return nil
 }
 
 // IncludeError is an include that cannot be followed, or a chain whose files

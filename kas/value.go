@@ -120,6 +120,15 @@ func (v *Value) Str() string {
 	return v.Text
 }
 
+// LinePos is the place of a line of a string, counted from 0, as far as it can
+// be known: that of a block, else the string's own.
+func (v *Value) LinePos(i int) diag.Position {
+	if v.block {
+		return diag.Position{File: v.Pos.File, Line: v.Pos.Line + 1 + i}
+	}
+	return v.Pos
+}
+
 // Has reports whether a mapping has a string key, with null as value, too.
 func (v *Value) Has(key string) bool { return v.Entry(key) != nil }
 

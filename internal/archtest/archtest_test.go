@@ -38,6 +38,7 @@ var table = []rule{
 	{"layer", nil, nil},
 	{"layer/bitbake", []string{"internal/diag", "layer/bitbake/pyexpr"}, nil},
 	{"layer/bitbake/pyexpr", nil, nil},
+	{"layer/combos", []string{"internal/diag", "kas", "kas/menu", "kconfig", "layer/bitbake"}, nil},
 	{"layer/lint", []string{"internal/diag", "layer/bitbake", "kas", "kconfig"}, []string{"gopkg.in/yaml.v3"}},
 	{"kconfig", []string{"internal/diag"}, nil},
 	{"kas", []string{"internal/diag"}, []string{"gopkg.in/yaml.v3"}},

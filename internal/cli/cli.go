@@ -60,6 +60,7 @@ func commands(env Env) []*cobra.Command {
 		extractCommand(env),
 		unpackCommand(env),
 		kasCommand(env),
+		combosCommand(env),
 		versionCommand(env),
 	}
 }
