@@ -95,16 +95,12 @@ Exit code 1 means that there are errors.`,
 // combosOptions gathers what combos.Run needs.
 func (k *kconfigFlags) combosOptions(env Env, tree *kconfig.Tree, repos []string) (combos.Options, error) {
 	var o combos.Options
-	name, why, err := k.kasDialect(tree)
+	dialect, why, err := k.kasDialect(tree)
 	if err != nil {
 		return o, err
 	}
 	if why != "" {
-		fmt.Fprintf(env.Stderr, "pvkit: dialect %s: %s (--dialect says otherwise)\n", name, why)
-	}
-	dialect, err := kas.ParseDialect(name)
-	if err != nil {
-		return o, err
+		fmt.Fprintf(env.Stderr, "pvkit: dialect %s: %s (--dialect says otherwise)\n", dialect, why)
 	}
 	root, err := filepath.Abs(k.dir)
 	if err != nil {

@@ -133,7 +133,7 @@ func TestContradictions(t *testing.T) {
 		"releases": {change: map[string]string{"p/kas/one.yaml": header + "repos:\n  self:\n  x: {url: u, branch: scarthgap}\n  y: {url: u, branch: kirkstone-next}\n  z: {url: u, branch: scarthgap-x}\n"},
 			want: []string{"kas/one.yaml:5:3: error: branches of different releases are mixed: kirkstone (y), scarthgap (x, z) (in 2 of 3 combinations) [combo-release]"}},
 		"toggle without effect": {change: map[string]string{"p/Kconfig": strings.Replace(menuFile, `PANTAVISOR_FEATURES:remove = \"x\"" if !FEATURE_X`, `PANTAVISOR_FEATURES:append = \" x\"" if FEATURE_X`, 1)},
-			want: []string{"Kconfig:16: error: FEATURE_X changes nothing", "Kconfig:15: warning: FEATURE_X adds x to PANTAVISOR_FEATURES, which has it already"}},
+			want: []string{"Kconfig:16: error: FEATURE_X changes nothing", "Kconfig:16: warning: FEATURE_X adds x to PANTAVISOR_FEATURES, which has it already"}},
 		"fork's menu in stock kas": {stock: true,
 			want: []string{"Kconfig:1: error: KAS_LOCAL_X in __menu_config_vars is a variable without effect", "Kconfig:16: error: FEATURE_X changes nothing"}},
 		"refused": {change: map[string]string{"p/kas/one.yaml": "header: {version: 99}\n"},
