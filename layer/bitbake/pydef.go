@@ -53,8 +53,11 @@ func (p *pyEnv) callDef(f *Def, args []pyexpr.Value, kw map[string]pyexpr.Value)
 	}
 	in := &pyEnv{d: p.d, name: p.name, inDef: true, nested: p.nested + 1, calls: p.calls}
 	locals := map[string]pyexpr.Value{}
+	wrong := func(format string, args ...any) (pyexpr.Value, error) {
+		return pyexpr.Value{}, &pyexpr.Exception{Type: "TypeError", Msg: f.Name + "() " + fmt.Sprintf(format, args...)}
+	}
 	if len(args) > len(def.params) {
-		return pyexpr.Value{}, no
+		return wrong("takes %d arguments, not %d", len(def.params), len(args))
 	}
 	for i, name := range def.params {
 		v, named := kw[name]
@@ -69,12 +72,14 @@ func (p *pyEnv) callDef(f *Def, args []pyexpr.Value, kw map[string]pyexpr.Value)
 			if locals[name], err = in.value(def.defaults[at], map[string]pyexpr.Value{}); err != nil {
 				return pyexpr.Value{}, no
 			}
+		case named:
+			return wrong("got two values for %s", name)
 		default:
-			return pyexpr.Value{}, no
+			return wrong("misses the argument %s", name)
 		}
 	}
 	if len(kw) > 0 {
-		return pyexpr.Value{}, no
+		return wrong("got an argument that it does not know")
 	}
 	v, _, err := in.run(def.body, locals)
 	if ex, is := errors.AsType[*pyexpr.Exception](err); is && ex.Type == "NameError" {
