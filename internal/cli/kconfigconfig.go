@@ -82,9 +82,10 @@ func (m *menuFlags) open(env Env) (*menuSession, error) {
 	if err := m.apply(s.conf); err != nil {
 		return nil, err
 	}
-	if s.source = m.sourceDir; s.source == "" {
-		s.source, err = m.repositoryRoot()
+	if s.source = m.sourceDir; s.source != "" {
+		return s, nil
 	}
+	s.source, err = m.repositoryRoot()
 	return s, err
 }
 

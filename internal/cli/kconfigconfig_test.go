@@ -41,6 +41,9 @@ menu_configuration:
 	if code != 0 || out != want("true", "\n  - kas/a.yaml") || !strings.Contains(errs, "stock dialect of kas: no KAS_LOCAL_*") {
 		t.Errorf("code %d\n%s%s", code, out, errs)
 	}
+	if code, out, errs := run(t, "kconfig", "config", "--source-dir", "/elsewhere"); code != 0 || !strings.Contains(out, "_source_dir: /elsewhere\n") {
+		t.Errorf("code %d\n%s%s", code, out, errs)
+	}
 	if _, err := os.Stat(".config.yaml"); err == nil {
 		t.Error("written without --write")
 	}
