@@ -267,10 +267,19 @@ func (p *Project) sort(w *walker) error {
 				return err
 			}
 		default:
-			p.files = append(p.files, name)
+			if p.inLayer(name) {
+				p.files = append(p.files, name)
+			}
 		}
 	}
 	return nil
+}
+
+// inLayer reports whether metadata belongs to a layer. Without any layer all
+// of it counts, and what was asked for by name always does.
+func (p *Project) inLayer(name string) bool {
+	return len(p.Layers) == 0 || p.sources[name] != nil || slices.Contains(p.paths, name) ||
+		slices.ContainsFunc(p.Layers, func(l string) bool { return strings.HasPrefix(name, l+"/") })
 }
 
 // confOf reports whether a .conf file is BitBake's: it lies below conf/ of a
