@@ -295,6 +295,7 @@ var featureWord = regexp.MustCompile(`[\w.+\-\pL]+`)
 type onces struct {
 	once, featuresOnce sync.Once
 	words              map[string]int
+	boards             []string // names of machines and distros
 	features           map[string]*featureVar
 	foreign            []string // X_FEATURES that a layer below defines
 }

@@ -294,11 +294,23 @@ func (p *Project) addKconfig(name string) error {
 	if err != nil {
 		return err
 	}
-	tree, err := kconfig.Load(sub, path.Base(name), kconfig.Options{})
+	src, err := p.source(name)
 	if err != nil {
-		// A Kconfig that is no kas menu may need an environment that is not
-		// there; package kconfig's own commands say what is wrong with it.
-		return nil //nolint:nilerr // see above
+		return err
+	}
+	if !strings.Contains(src.text, "KAS_") {
+		return nil // no kas menu: it may need an environment that is not there
+	}
+	tree, err := kconfig.Load(sub, path.Base(name), kconfig.Options{})
+	if syntax, ok := errors.AsType[*kconfig.SyntaxError](err); ok {
+		pos := syntax.Pos
+		pos.File = path.Join(path.Dir(name), pos.File)
+		p.findings = append(p.findings, diag.Diagnostic{Pos: pos, Severity: diag.Error, Rule: RuleKconfig, Message: syntax.Msg})
+		return nil
+	}
+	if err != nil {
+		p.findings = append(p.findings, diag.Diagnostic{Pos: diag.Position{File: name}, Severity: diag.Error, Rule: RuleKconfig, Message: err.Error()})
+		return nil
 	}
 	for _, s := range tree.Symbols {
 		if strings.HasPrefix(s.Name, "KAS_") {

@@ -30,6 +30,7 @@ type Rule struct {
 // Rules of the runner itself.
 const (
 	RuleYAML        = "yaml-error"
+	RuleKconfig     = "kconfig-error"
 	RuleSuppression = "suppression"
 )
 
@@ -39,7 +40,7 @@ func Rules() []*Rule {
 		weakDefault(), lateDefault(), missingBlank(), doubleOperator(), overrideAppend(),
 		removeNothing(), removedAnyway(), oldSyntax(), deadOverride(), misspelt(),
 		unusedFeature(), unknownFeature(), neverMatches(), missingFile(), duplicateKey(), lostID(),
-		bitbakeError(), yamlErrorRule(), suppression(),
+		bitbakeError(), yamlErrorRule(), kconfigErrorRule(), suppression(),
 	}
 	slices.SortFunc(all, func(a, b *Rule) int { return strings.Compare(a.ID, b.ID) })
 	return all

@@ -15,8 +15,8 @@ func neverMatches() *Rule {
 		ID: "layer-never-matches", Severity: diag.Warning,
 		Summary: "a collection or a pattern of layer.conf that can never match",
 		Why: "BBFILE_PATTERN_x, BBFILE_PRIORITY_x and LAYERDEPENDS_x are for the collection x of " +
-			"BBFILE_COLLECTIONS; for any other name they do nothing. A pattern in BBFILES or BBFILES_DYNAMIC " +
-			"under which there is no file adds nothing, and a BBFILES_DYNAMIC entry for a collection whose name " +
+			"BBFILE_COLLECTIONS; for any other name they do nothing. A pattern in BBFILES_DYNAMIC " +
+			"under which there is no file adds nothing (a note), and a BBFILES_DYNAMIC entry for a collection whose name " +
 			"misses a known one by a letter waits for a layer that does not exist.",
 		Fix:  "Correct the name or the path, or remove the entry.",
 		file: layerConf,
@@ -119,8 +119,9 @@ func missingFile() *Rule {
 	return &Rule{
 		ID: "missing-file", Severity: diag.Error,
 		Summary: "a file that is required and not there",
-		Why: "BitBake stops at a `require` without its file, and kas at an include. A name with a variable in it, " +
-			"and a file that may come from a layer that is not at hand, are left alone.",
+		Why: "BitBake stops at a `require` without its file and at an `inherit` without its class, and kas at an " +
+			"include. A name with a variable in it, and a file that may come from a layer that is not at hand, are " +
+			"left alone; so is a class, unless its name misses one that is there by a letter.",
 		Fix:     "Correct the name, or use `include` for a file that may be missing.",
 		file:    missingRequires,
 		project: missingIncludes,
@@ -129,6 +130,9 @@ func missingFile() *Rule {
 
 func missingRequires(p *Pass, f *bitbake.File) {
 	for _, s := range f.Stmts {
+		if inh, ok := s.(*bitbake.Inherit); ok {
+			missingClasses(p, f, inh)
+		}
 		inc, ok := s.(*bitbake.Include)
 		if !ok || !inc.Required {
 			continue
@@ -142,6 +146,27 @@ func missingRequires(p *Pass, f *bitbake.File) {
 				d.Hint = "did you mean " + n + "?"
 			}
 			p.report(d)
+		}
+	}
+}
+
+// missingClasses speaks about a class that no layer has while one of them has
+// a class of nearly that name.
+func missingClasses(p *Pass, f *bitbake.File, s *bitbake.Inherit) {
+	if strings.Contains(s.Classes, "${") {
+		return
+	}
+	for class := range strings.FieldsSeq(s.Classes) {
+		if p.index.byBase[class+".bbclass"] != nil || strings.Contains(class, "/") {
+			continue
+		}
+		for _, base := range sortedKeys(p.index.byBase) {
+			if known, ok := strings.CutSuffix(base, ".bbclass"); ok && slips(class, known) {
+				d := found(f, s.ArgSpan, "there is no class %s", class)
+				d.Hint = "did you mean " + known + "?"
+				p.report(d)
+				break
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/pvkit/pvkit/internal/diag"
 	"github.com/pvkit/pvkit/layer/bitbake"
@@ -134,6 +135,9 @@ func misspeltKeywords(p *Pass, f *bitbake.File) {
 					meant = k
 				}
 			}
+			if meant == "" {
+				meant = p.index.nearBoard(w)
+			}
 			if meant == "" || p.index.overrideWords()[w] > 1 {
 				continue
 			}
@@ -150,6 +154,39 @@ func misspeltKeywords(p *Pass, f *bitbake.File) {
 			check(s.Name, s.NameSpan)
 		}
 	}
+}
+
+// slips reports whether word is known with a letter too many or too few, or
+// two exchanged. One letter for another is no slip here: imx8mm and imx8mn are
+// both right.
+func slips(word, known string) bool {
+	if len(word) < 6 || diag.Distance(word, known, 1) != 1 {
+		return false
+	}
+	if len(word) != len(known) {
+		return strings.IndexFunc(word+known, unicode.IsDigit) < 0
+	}
+	differ := 0
+	for i := range len(word) {
+		if word[i] != known[i] {
+			differ++
+		}
+	}
+	return differ == 2
+}
+
+// nearBoard finds the machine or distro of the layers whose name an override
+// misses.
+func (x *index) nearBoard(word string) string {
+	if x.overrideWords()[word] > 1 {
+		return ""
+	}
+	for _, name := range x.boards {
+		if slips(word, name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // overrideWords counts the files in which a word occurs as an override, or as
@@ -174,9 +211,12 @@ func (x *index) overrideWords() map[string]int {
 				x.words[w]++
 			}
 			if d := path.Base(path.Dir(f.Name)); d == "machine" || d == "distro" {
-				x.words[strings.TrimSuffix(path.Base(f.Name), ".conf")] += 2
+				name := strings.TrimSuffix(path.Base(f.Name), ".conf")
+				x.words[name] += 2
+				x.boards = append(x.boards, name)
 			}
 		}
+		slices.Sort(x.boards)
 	})
 	return x.words
 }

@@ -48,7 +48,7 @@ func Run(ctx context.Context, p *Project) (*Result, error) {
 		}
 	}
 	res := &Result{}
-	r.add(p.findings)
+	r.add(r.wanted(p.findings))
 	r.files()
 	if err := r.configs(res); err != nil {
 		return nil, err
@@ -83,6 +83,19 @@ func (r *runner) add(ds []diag.Diagnostic) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.out = append(r.out, ds...)
+}
+
+// wanted gives the findings of reading the project their severity, and drops
+// those of rules that are off.
+func (r *runner) wanted(ds []diag.Diagnostic) []diag.Diagnostic {
+	var out []diag.Diagnostic
+	for _, d := range ds {
+		if i := slices.IndexFunc(r.rules, func(rule *Rule) bool { return rule.ID == d.Rule }); i >= 0 {
+			d.Severity = r.rules[i].Severity
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // ask calls one function of a rule.

@@ -20,15 +20,6 @@ func suppression() *Rule {
 	}
 }
 
-func yamlErrorRule() *Rule {
-	return &Rule{
-		ID: RuleYAML, Severity: diag.Error,
-		Summary: "a kas file that is no YAML",
-		Why:     "kas stops here, and nothing in the file can be checked.",
-		Fix:     "Mend the YAML.",
-	}
-}
-
 var disable = regexp.MustCompile(`#\s*pvkit:\s*disable(-file)?=([\w,-]+)[ \t]*(.*)$`)
 
 // silence is a suppression comment.
