@@ -102,6 +102,7 @@ func (p *Project) Load(ctx context.Context, c *Config) (*bitbake.Datastore, []di
 	maps.Copy(env, c.env)
 	return bitbake.LoadConfig(ctx, bitbake.Options{
 		Loader: p.Loader, TopDir: c.topDir, Layers: c.layers, Env: env, MultiConfig: c.multi,
+		Host: bitbake.Host{System: "Linux"}, // BitBake runs nowhere else
 	})
 }
 
