@@ -1,25 +1,27 @@
 package dbus_test
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 
+	"github.com/pvkit/pvkit/internal/testns"
 	"github.com/pvkit/pvkit/internal/testreq"
 )
 
-// busConfig is read by both buses. User daemon (1) may own org.test.Op.
+// busConfig is read by both buses, in a container with the users below.
 const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>session</type>
-  <listen>unix:path=DIR/bus</listen>
+  <listen>unix:path=SOCKET</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow user="*"/>
@@ -29,52 +31,64 @@ const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Con
     <deny send_destination="org.test.Secret"/>
   </policy>
   <policy user="root"><allow own="*"/><allow send_destination="org.test.Secret"/></policy>
-  <policy user="daemon"><allow own="org.test.Op"/></policy>
+  <policy user="operator"><allow own="org.test.Op"/></policy>
   <policy group="root"><allow own="org.test.GroupRoot"/></policy>
 </busconfig>
 `
 
-const providerPasswd = "root:x:0:0::/:/bin/sh\noperator:x:1:1::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
+const (
+	providerPasswd = "root:x:0:0::/:/bin/sh\noperator:x:1:1::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
+	providerGroup  = "root:x:0:\n"
+)
 
-// eachBus runs f with every bus there is.
-func eachBus(t *testing.T, f func(t *testing.T, dir string)) {
-	testreq.Root(t) // to have other identities
+// eachBus runs f with a container in which there is a bus, for every bus.
+func eachBus(t *testing.T, f func(t *testing.T, provider *testns.Container)) {
 	t.Run("dbus-daemon", func(t *testing.T) { f(t, startDaemon(t)) })
 	t.Run("dbus-broker", func(t *testing.T) { f(t, startBroker(t)) })
 }
 
-func startDaemon(t testing.TB) (dir string) {
+func startDaemon(t testing.TB) *testns.Container {
 	t.Helper()
-	prog := testreq.Tool(t, "dbus-daemon")
-	dir = providerDir(t)
-	start(t, exec.Command(prog, "--config-file="+filepath.Join(dir, "conf"), "--nofork", "--nopidfile"))
-	awaitSocket(t, filepath.Join(dir, "bus"))
-	return dir
+	c := busContainer(t)
+	daemon(t, c, busPath)
+	return c
+}
+
+func daemon(t testing.TB, c *testns.Container, socket string) {
+	t.Helper()
+	put(t, c, socket+".conf", strings.ReplaceAll(busConfig, "SOCKET", socket))
+	start(t, c, c.Command(testreq.Tool(t, "dbus-daemon"), "--config-file="+socket+".conf", "--nofork", "--nopidfile"))
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if conn, err := net.Dial("unix", c.Path(socket)); err == nil {
+			conn.Close()
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("nobody listens at %s", socket)
+		}
+	}
 }
 
 // startBroker starts dbus-broker's own launcher, which takes the same
 // configuration. It wants a listening socket, a journal, and a bus on which
 // systemd could be.
-func startBroker(t testing.TB) (dir string) {
+func startBroker(t testing.TB) *testns.Container {
 	t.Helper()
-	prog := testreq.Tool(t, "dbus-broker-launch")
-	systemd := startDaemon(t)
-	dir = providerDir(t)
-	journal := filepath.Join(dir, "journal")
-	if err := os.Mkdir(journal, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	j, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(journal, "socket"), Net: "unixgram"})
+	c := busContainer(t)
+	daemon(t, c, "/run/systemd-bus")
+	put(t, c, busPath+".conf", strings.ReplaceAll(busConfig, "SOCKET", busPath))
+	c.Mkdir("/run/systemd/journal")
+	j, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: c.Path("/run/systemd/journal/socket"), Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { j.Close() })
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "bus"), Net: "unix"})
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: c.Path(busPath), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
-	if err := os.Chmod(filepath.Join(dir, "bus"), 0o666); err != nil {
+	if err := os.Chmod(c.Path(busPath), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	f, err := ln.File()
@@ -82,60 +96,62 @@ func startBroker(t testing.TB) (dir string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	cmd := exec.Command("unshare", "-m", "sh", "-c", `mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal &&
-		mount --bind "$1" /run/systemd/journal && LISTEN_FDS=1 LISTEN_PID=$$ exec "$2" --scope user --config-file "$3"`,
-		"sh", journal, prog, filepath.Join(dir, "conf"))
-	cmd.Env = append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(systemd, "bus"))
+	cmd := c.Command("sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ DBUS_SESSION_BUS_ADDRESS=unix:path=/run/systemd-bus exec "$@"`,
+		"sh", testreq.Tool(t, "dbus-broker-launch"), "--scope", "user", "--config-file", busPath+".conf")
 	cmd.ExtraFiles = []*os.File{f}
-	start(t, cmd)
-	return dir
+	start(t, c, cmd)
+	return c
 }
 
-func providerDir(t testing.TB) string {
+func busContainer(t testing.TB) *testns.Container {
 	t.Helper()
-	dir := sharedDir(t)
-	if err := os.Mkdir(filepath.Join(dir, "etc"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{"conf": strings.ReplaceAll(busConfig, "DIR", dir), "etc/passwd": providerPasswd} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+	c := container(t)
+	put(t, c, "/etc/passwd", providerPasswd)
+	put(t, c, "/etc/group", providerGroup)
+	put(t, c, "/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+	return c
+}
+
+// container has the devices that programs take for granted.
+func container(t testing.TB) *testns.Container {
+	t.Helper()
+	c := testns.Start(t)
+	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "urandom": 9} {
+		at := c.Path("/dev/" + name)
+		if err := errors.Join(unix.Mknod(at, unix.S_IFCHR, int(unix.Mkdev(1, minor))), os.Chmod(at, 0o666)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return dir
+	return c
 }
 
-func start(t testing.TB, cmd *exec.Cmd) {
+func put(t testing.TB, c *testns.Container, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(c.Path(path), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start starts a program in c. nsenter's child outlives it, so the end of the
+// test stops the container first.
+func start(t testing.TB, c *testns.Container, cmd *exec.Cmd) {
 	t.Helper()
 	cmd.Stderr = t.Output()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cmd.Process.Kill()
+		c.Stop()
 		cmd.Wait()
 	})
 }
 
-func awaitSocket(t testing.TB, path string) {
+// connect is godbus on the bus of a provider, or on the link of a consumer.
+func connect(t testing.TB, at *testns.Container) *dbus.Conn {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if c, err := net.Dial("unix", path); err == nil {
-			c.Close()
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("nobody listens at %s", path)
-		}
-	}
-}
-
-// connect is godbus on a bus or a link.
-func connect(t testing.TB, path string) *dbus.Conn {
-	t.Helper()
-	c, err := dbus.Connect("unix:path=" + path)
+	c, err := dbus.Connect("unix:path=" + at.Path(busPath))
 	if err != nil {
-		t.Fatalf("connect to %s: %v", path, err)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
@@ -148,7 +164,7 @@ type service struct {
 	conn *dbus.Conn
 }
 
-func startService(t testing.TB, bus, name string) *service {
+func startService(t testing.TB, bus *testns.Container, name string) *service {
 	t.Helper()
 	s := &service{t, connect(t, bus)}
 	if err := s.conn.Export(s, "/obj", "org.test.Iface"); err != nil {

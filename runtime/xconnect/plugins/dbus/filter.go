@@ -22,9 +22,10 @@ const (
 	// the client's connection. A client counts from 1.
 	ownSerials = 1 << 31
 
-	maxCalls  = 4096    // unanswered, each way
-	maxOwners = 64      // remembered, for answers that are late
-	maxArgs   = 1 << 20 // bytes of a body that the filter has to read
+	maxCalls  = 4096     // unanswered, each way
+	maxOwners = 64       // remembered, for answers that are late
+	maxArgs   = 16 << 10 // bytes of a body to the driver that the filter reads
+	maxNames  = 1 << 20  // the same from the driver: it lists names
 )
 
 var errPolicy = errors.New("the link's D-Bus policy")
@@ -152,7 +153,7 @@ func (f *filter) driverCall(h *header, msg *dbus.Message) verdict {
 			return f.denyMember(h)
 		}
 		return verdict{pass: true, then: f.watch()}
-	case "GetId", "ListNames", "ListActivatableNames", "AddMatch", "Ping", "GetMachineId":
+	case "GetId", "ListNames", "ListActivatableNames", "AddMatch":
 		return pass
 	case "RemoveMatch":
 		// It may have been a rule like the filter's own.

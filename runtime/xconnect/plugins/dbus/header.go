@@ -15,7 +15,7 @@ import (
 // (255 bytes each) and an object path.
 const (
 	fixedSize  = 16
-	maxHeader  = 64 << 10
+	maxHeader  = 16 << 10
 	maxMessage = 1 << 27
 	maxName    = 255
 	maxFDs     = 253 // SCM_MAX_FD of the kernel

@@ -53,8 +53,9 @@ func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error 
 		return err
 	}
 	env.Ready()
+	held := &budget{}
 	return relay.Serve(ctx, env, ln, func(ctx context.Context, c *net.UnixConn) error {
-		return serve(ctx, l, env, name, c)
+		return serve(ctx, l, env, name, newStream(c, held))
 	})
 }
 
@@ -71,27 +72,33 @@ func restriction(l xconnect.Link) (string, error) {
 	return l.Interface, nil
 }
 
-func serve(ctx context.Context, l xconnect.Link, env xconnect.Env, name string, c *net.UnixConn) error {
+// serve serves one client.
+func serve(ctx context.Context, l xconnect.Link, env xconnect.Env, name string, client *stream) error {
 	accepted := time.Now()
 	s := &session{
-		client:   newStream(c),
-		toClient: &sink{conn: c, sent: env.Stats.ToConsumer},
+		client:   client,
+		toClient: &sink{conn: client.conn, sent: env.Stats.ToConsumer},
 		countBus: env.Stats.ToProvider,
 	}
 	if name != "" {
 		s.filter = newFilter(name)
 	}
+	ctx, over := context.WithCancel(ctx)
+	defer over()
+	closeWithLink := func(c *net.UnixConn) {
+		context.AfterFunc(ctx, func() { _ = c.Close() }) // run may have closed it before
+	}
+	closeWithLink(client.conn)
 	s.dial = func() (*net.UnixConn, uint32, error) {
 		cred := linkCred(ctx, l, env)
 		conn, err := env.Provider.DialAs(ctx, "unix", l.Socket, cred)
 		if err != nil {
 			return nil, 0, err
 		}
+		closeWithLink(conn)
 		env.Stats.Connected(time.Since(accepted))
 		return conn, cred.UID, nil
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
 	return s.run()
 }
 

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/godbus/dbus/v5"
 
+	"github.com/pvkit/pvkit/internal/testns"
 	"github.com/pvkit/pvkit/internal/testreq"
 	"github.com/pvkit/pvkit/runtime/xconnect"
 )
@@ -38,7 +37,7 @@ var clients = []struct {
 // The bus's own policy sees the role and neither the daemon nor the client,
 // which is root in all of these.
 func TestPolicyByRole(t *testing.T) {
-	eachBus(t, func(t *testing.T, dir string) {
+	eachBus(t, func(t *testing.T, provider *testns.Container) {
 		for _, c := range []struct {
 			l    xconnect.Link
 			owns string
@@ -50,11 +49,11 @@ func TestPolicyByRole(t *testing.T) {
 			{xconnect.Link{Role: "any"}, ""},
 			{xconnect.Link{Role: "root", UID: 1, HasUID: true}, "org.test.Op"},
 		} {
-			path, _ := link(t, dir, c.l)
+			consumer, _ := link(t, provider, c.l)
 			for _, cl := range clients {
 				prog := testreq.Tool(t, cl.tool)
 				for _, name := range []string{"org.test.RootOnly", "org.test.Op", "org.test.GroupRoot"} {
-					out, err := exec.Command(prog, cl.args("unix:path="+path, name)...).CombinedOutput()
+					out, err := consumer.Command(prog, cl.args("unix:path="+busPath, name)...).CombinedOutput()
 					owns := err == nil && strings.Contains(string(out), cl.owner)
 					if owns != strings.Contains(c.owns, name) {
 						t.Errorf("role %q uid %d, %s, %s: %v %s", c.l.Role, c.l.UID, cl.tool, name, err, out)
@@ -67,18 +66,18 @@ func TestPolicyByRole(t *testing.T) {
 
 // The identity is the role's whatever the client says it is.
 func TestWhoami(t *testing.T) {
-	eachBus(t, func(t *testing.T, dir string) {
-		startService(t, filepath.Join(dir, "bus"), "org.test.Service")
-		for role, want := range map[string]uint32{"root": 0, "operator": 1, "any": 65534, "2": 2} {
-			path, _ := link(t, dir, xconnect.Link{Role: role})
+	eachBus(t, func(t *testing.T, provider *testns.Container) {
+		startService(t, provider, "org.test.Service")
+		for role, want := range map[string]uint32{"root": 0, "operator": 1, "any": 65534, "1": 1} {
+			consumer, _ := link(t, provider, xconnect.Link{Role: role})
 			var uid uint32
-			if err := call(connect(t, path), "org.test.Service", "Whoami").Store(&uid); err != nil || uid != want {
+			if err := call(connect(t, consumer), "org.test.Service", "Whoami").Store(&uid); err != nil || uid != want {
 				t.Errorf("role %s: uid %d, %v", role, uid, err)
 			}
 			// The bus would let a peer with root's credential claim that it is
 			// root; this one claims 0 and is 1.
 			for _, claim := range []string{"0", "1", "4294967294"} {
-				c, err := dbus.Dial("unix:path=" + path)
+				c, err := dbus.Dial("unix:path=" + consumer.Path(busPath))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -109,11 +108,11 @@ func failed(t *testing.T, err error) string {
 }
 
 func TestDescriptors(t *testing.T) {
-	eachBus(t, func(t *testing.T, dir string) {
-		startService(t, filepath.Join(dir, "bus"), "org.test.Service")
+	eachBus(t, func(t *testing.T, provider *testns.Container) {
+		startService(t, provider, "org.test.Service")
 		for _, iface := range []string{"", "org.test.Service"} {
-			path, _ := link(t, dir, xconnect.Link{Role: "any", Interface: iface})
-			c := connect(t, path)
+			consumer, _ := link(t, provider, xconnect.Link{Role: "any", Interface: iface})
+			c := connect(t, consumer)
 			for range 3 {
 				r, w, err := os.Pipe()
 				if err != nil {
@@ -140,12 +139,11 @@ func TestDescriptors(t *testing.T) {
 
 // A link with an interface reaches that name and nothing else.
 func TestInterface(t *testing.T) {
-	eachBus(t, func(t *testing.T, dir string) {
-		bus := filepath.Join(dir, "bus")
-		startService(t, bus, "org.test.Service")
-		other := startService(t, bus, "org.test.Other")
-		path, _ := link(t, dir, xconnect.Link{Role: "root", Interface: "org.test.Service"})
-		c := connect(t, path)
+	eachBus(t, func(t *testing.T, provider *testns.Container) {
+		startService(t, provider, "org.test.Service")
+		other := startService(t, provider, "org.test.Other")
+		consumer, _ := link(t, provider, xconnect.Link{Role: "root", Interface: "org.test.Service"})
+		c := connect(t, consumer)
 
 		big := strings.Repeat("x", 3<<20)
 		var got string
@@ -238,12 +236,11 @@ func said(t testing.TB, ch chan *dbus.Signal, last string) (all []string) {
 // The present owner's signals arrive, nobody else's; the name may move, and a
 // client cannot make the filter lose track of it.
 func TestSignalsFollowTheOwner(t *testing.T) {
-	eachBus(t, func(t *testing.T, dir string) {
-		bus := filepath.Join(dir, "bus")
-		one := startService(t, bus, "org.test.Service")
-		two := startService(t, bus, "org.test.Other")
-		path, _ := link(t, dir, xconnect.Link{Role: "any", Interface: "org.test.Service"})
-		c := connect(t, path)
+	eachBus(t, func(t *testing.T, provider *testns.Container) {
+		one := startService(t, provider, "org.test.Service")
+		two := startService(t, provider, "org.test.Other")
+		consumer, _ := link(t, provider, xconnect.Link{Role: "any", Interface: "org.test.Service"})
+		c := connect(t, consumer)
 		ch := signals(t, c, "type='signal'")
 		check := func(ins, outs *service, step string) {
 			t.Helper()
@@ -276,14 +273,17 @@ func TestSignalsFollowTheOwner(t *testing.T) {
 
 // The service may call its client, others may not.
 func TestCallsToTheClient(t *testing.T) {
-	eachBus(t, func(t *testing.T, dir string) {
-		bus := filepath.Join(dir, "bus")
-		svc := startService(t, bus, "org.test.Service")
-		other := startService(t, bus, "org.test.Other")
-		path, _ := link(t, dir, xconnect.Link{Role: "any", Interface: "org.test.Service"})
-		c := connect(t, path)
+	eachBus(t, func(t *testing.T, provider *testns.Container) {
+		svc := startService(t, provider, "org.test.Service")
+		other := startService(t, provider, "org.test.Other")
+		consumer, _ := link(t, provider, xconnect.Link{Role: "any", Interface: "org.test.Service"})
+		c := connect(t, consumer)
 		client := &service{t, c}
 		if err := c.Export(client, "/obj", "org.test.Iface"); err != nil {
+			t.Fatal(err)
+		}
+		// A service knows its client from a call.
+		if err := call(c, "org.test.Service", "Echo", "hello").Err; err != nil {
 			t.Fatal(err)
 		}
 		var got string
@@ -299,14 +299,12 @@ func TestCallsToTheClient(t *testing.T) {
 // On a bus that lets root eavesdrop, a link for one name still does not hear
 // what others tell each other.
 func TestNoEavesdropping(t *testing.T) {
-	testreq.Root(t)
-	dir := startDaemon(t)
-	bus := filepath.Join(dir, "bus")
-	svc := startService(t, bus, "org.test.Service")
-	other := startService(t, bus, "org.test.Other")
-	ear := connect(t, bus)
-	path, _ := link(t, dir, xconnect.Link{Role: "root", Interface: "org.test.Service"})
-	c := connect(t, path)
+	provider := startDaemon(t)
+	svc := startService(t, provider, "org.test.Service")
+	other := startService(t, provider, "org.test.Other")
+	ear := connect(t, provider)
+	consumer, _ := link(t, provider, xconnect.Link{Role: "root", Interface: "org.test.Service"})
+	c := connect(t, consumer)
 	listen := func(c *dbus.Conn) func(last string) []string {
 		if err := c.BusObject().Call("org.freedesktop.DBus.AddMatch", 0, "eavesdrop='true',type='signal'").Err; err != nil {
 			t.Fatal(err)

@@ -2,87 +2,41 @@ package dbus_test
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
 	"log/slog"
-	"net"
 	"os"
-	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/pvkit/pvkit/internal/testns"
+	"github.com/pvkit/pvkit/runtime/nsinject"
 	"github.com/pvkit/pvkit/runtime/xconnect"
 	"github.com/pvkit/pvkit/runtime/xconnect/plugins/dbus"
 )
 
-// dirRoot is a container that is only a directory. Its paths are not safe
-// against links, which runtime/nsinject is for; its identities are real.
-type dirRoot struct {
-	xconnect.Root // nil: what is not below is not used
-	dir           string
-}
+const busPath = "/run/bus" // in the provider, and the link's target
 
-func (r dirRoot) Listen(_ context.Context, network, path string, mode fs.FileMode) (net.Listener, error) {
-	ln, err := net.Listen(network, filepath.Join(r.dir, path))
-	if err != nil {
-		return nil, err
-	}
-	return ln, os.Chmod(filepath.Join(r.dir, path), mode)
-}
-
-func (r dirRoot) ReadFile(_ context.Context, path string, limit int64) ([]byte, error) {
-	b, err := os.ReadFile(filepath.Join(r.dir, path))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s is larger than %d bytes", path, limit)
-	}
-	return b, err
-}
-
-// DialAs connects on a thread of its own, which ends afterwards: SO_PEERCRED
-// gives the effective ids that the thread had at connect(2).
-func (r dirRoot) DialAs(_ context.Context, network, path string, as xconnect.Cred) (*net.UnixConn, error) {
-	type result struct {
-		c   net.Conn
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocks
-		var r2 result
-		_, _, e1 := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0)
-		_, _, e2 := unix.RawSyscall(unix.SYS_SETRESGID, ^uintptr(0), uintptr(as.GID), ^uintptr(0))
-		_, _, e3 := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(as.UID), ^uintptr(0))
-		if e1 != 0 || e2 != 0 || e3 != 0 {
-			r2.err = fmt.Errorf("become %v: %v %v %v", as, e1, e2, e3)
-		} else {
-			r2.c, r2.err = net.Dial(network, filepath.Join(r.dir, path))
-		}
-		done <- r2
-	}()
-	r2 := <-done
-	if r2.err != nil {
-		return nil, r2.err
-	}
-	return r2.c.(*net.UnixConn), nil
-}
-
-// link runs the plugin and returns the path of the consumer's socket. The end
+// link runs the plugin between the provider and a consumer of its own. The end
 // of the test stops it and demands that it returned nil and left nothing.
-func link(t testing.TB, provider string, l xconnect.Link) (path string, stats *xconnect.Stats) {
+func link(t testing.TB, provider *testns.Container, l xconnect.Link) (consumer *testns.Container, stats *xconnect.Stats) {
 	t.Helper()
-	dir := sharedDir(t)
-	l.Type, l.Target, l.Socket = "dbus", "/sock", "/bus"
-	ctx, cancel := context.WithCancel(t.Context())
-	ready, done := make(chan struct{}), make(chan error, 1)
+	consumer = container(t)
+	l.Type, l.Name, l.Target, l.Socket = "dbus", "bus", busPath, busPath
+	l.Consumer, l.Provider = xconnect.Peer{Name: "consumer", PID: consumer.PID}, xconnect.Peer{Name: "provider", PID: provider.PID}
 	stats = &xconnect.Stats{}
+	ready, done := make(chan struct{}), make(chan error, 1)
 	env := xconnect.Env{
-		Consumer: dirRoot{dir: dir}, Provider: dirRoot{dir: provider},
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Stats: stats,
 		Ready: func() { close(ready) }, MaxConns: 64,
 	}
+	in := nsinject.New(nsinject.Options{})
+	var err error
+	if env.Consumer, err = in.Enter(t.Context(), l.Consumer); err != nil {
+		t.Fatal(err)
+	}
+	if env.Provider, err = in.Enter(t.Context(), l.Provider); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
 	go func() { done <- dbus.Plugin{}.Run(ctx, l, env) }()
 	select {
 	case <-ready:
@@ -100,24 +54,11 @@ func link(t testing.TB, provider string, l xconnect.Link) (path string, stats *x
 		case <-time.After(10 * time.Second):
 			t.Error("Run does not return")
 		}
-		if _, err := os.Lstat(filepath.Join(dir, "sock")); err == nil {
+		if _, err := os.Lstat(consumer.Path(busPath)); err == nil {
 			t.Error("the socket is still there")
 		}
+		env.Consumer.Close()
+		env.Provider.Close()
 	})
-	return filepath.Join(dir, "sock"), stats
-}
-
-// sharedDir is a temporary directory that every user can reach, with a short
-// name.
-func sharedDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "pvx")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	return consumer, stats
 }

@@ -37,8 +37,8 @@ type session struct {
 	countBus        func(int)
 }
 
-// run serves the connection until one side ends it. The caller closes client;
-// closing it, and what dial returned, also ends run.
+// run serves the connection until one side ends it, or somebody closes the
+// client's connection and the one that dial returned. It closes both.
 func (s *session) run() error {
 	defer s.client.close()
 	defer func() {
@@ -58,7 +58,7 @@ func (s *session) run() error {
 		_ = s.bus.conn.SetReadDeadline(time.Now().Add(lastWords))
 	})
 	down := s.pumpBus()
-	_ = s.client.conn.Close() // ends pumpClient; the owner's Close only repeats it
+	_ = s.client.conn.Close() // ends pumpClient
 	_ = s.bus.conn.Close()
 	wg.Wait()
 	return errors.Join(quiet(up), quiet(down))
@@ -125,7 +125,7 @@ func (s *session) auth() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s.bus, s.uid = newStream(conn), uid
+	s.bus, s.uid = newStream(conn, s.client.held), uid
 	s.toBus = &sink{conn: conn, sent: s.countBus}
 	if err := conn.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
 		return "", err
@@ -164,9 +164,14 @@ func (s *session) pumpClient() error {
 		}
 		v := pass
 		if s.filter != nil {
-			msg, body, err := arguments(s.client, h, h.dest)
-			if err != nil {
-				return err
+			if h.dest == driver && h.fds > 0 {
+				return fmt.Errorf("%w: descriptors for the bus itself", errPolicy)
+			}
+			msg, body := &dbus.Message{}, []byte(nil)
+			if h.body <= maxArgs { // no call that the filter knows has longer ones
+				if msg, body, err = arguments(s.client, h, h.dest); err != nil {
+					return err
+				}
 			}
 			if v, err = s.filter.fromClient(h, msg); err != nil {
 				return err
@@ -193,6 +198,9 @@ func (s *session) pumpBus() error {
 		}
 		v := pass
 		if s.filter != nil {
+			if h.sender == driver && h.body > maxNames {
+				return fmt.Errorf("%w: the bus's %s has %d bytes of arguments", errPolicy, h.member, h.body)
+			}
 			msg, body, err := arguments(s.bus, h, h.sender)
 			if err != nil {
 				return err
@@ -213,9 +221,6 @@ func arguments(from *stream, h *header, peer string) (*dbus.Message, []byte, err
 	if peer != driver {
 		return nil, nil, nil
 	}
-	if h.body > maxArgs {
-		return nil, nil, fmt.Errorf("%w: %s.%s with %d bytes of arguments", errPolicy, h.iface, h.member, h.body)
-	}
 	body, err := from.body(h.body)
 	if err != nil {
 		return nil, nil, err
@@ -234,7 +239,7 @@ func forward(v verdict, h *header, from *stream, to, back *sink) error {
 	if v.pass {
 		return to.pass(h, fds, from)
 	}
-	closeAll(fds)
+	from.release(fds)
 	if err := from.each(h.body, func([]byte) error { return nil }); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,6 +15,11 @@ import (
 // bufferSize is what an idle connection holds in each direction. A header that
 // does not fit makes its stream's buffer grow, up to maxHeader.
 const bufferSize = 4 << 10
+
+// maxHeld is how many descriptors the connections of a link hold together. A
+// client that sends some and not their message is cut, and no other link
+// notices.
+const maxHeld = 512
 
 var errDescriptors = errors.New("descriptors that belong to no message")
 
@@ -25,20 +31,30 @@ type stream struct {
 	r, w int   // buf[r:w] has been read and not used
 	fds  []int // received, not yet claimed by a message
 	oob  []byte
+	held *budget
 }
 
-func newStream(c *net.UnixConn) *stream {
-	return &stream{conn: c, buf: make([]byte, bufferSize), oob: make([]byte, unix.CmsgSpace(maxFDs*4))}
+// budget counts the descriptors that a link's connections hold on their way.
+type budget struct{ n atomic.Int64 }
+
+func newStream(c *net.UnixConn, held *budget) *stream {
+	return &stream{conn: c, held: held, buf: make([]byte, bufferSize), oob: make([]byte, unix.CmsgSpace(maxFDs*4))}
 }
 
-// close lets go of descriptors that no message claimed. The connection is
-// the caller's.
-func (s *stream) close() { closeAll(s.fds); s.fds = nil }
+// close ends the connection and lets go of descriptors that no message
+// claimed. No read may be under way.
+func (s *stream) close() {
+	_ = s.conn.Close() // perhaps not the first time
+	s.release(s.fds)
+	s.fds = nil
+}
 
-func closeAll(fds []int) {
+// release closes descriptors that came from s.
+func (s *stream) release(fds []int) {
 	for _, fd := range fds {
-		_ = unix.Close(fd) // a received descriptor: nothing was written through it here
+		_ = unix.Close(fd) // nothing was written through it here
 	}
+	s.held.n.Add(-int64(len(fds)))
 }
 
 // fill reads once more.
@@ -88,9 +104,13 @@ func (s *stream) collect(oob []byte) error {
 			return fmt.Errorf("read control message: %w", err)
 		}
 		s.fds = append(s.fds, fds...)
+		s.held.n.Add(int64(len(fds)))
 	}
 	if len(s.fds) > 2*maxFDs { // those of one message, and the start of the next
 		return fmt.Errorf("%w: %d of them", errDescriptors, len(s.fds))
+	}
+	if n := s.held.n.Load(); n > maxHeld {
+		return fmt.Errorf("the link's connections hold %d descriptors, the limit is %d", n, maxHeld)
 	}
 	return nil
 }
@@ -217,7 +237,7 @@ type sink struct {
 	sent func(int) // counts bytes
 }
 
-// message writes b, which made elsewhere is a whole message.
+// message writes b: a whole message, or a line of the handshake.
 func (k *sink) message(b []byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -230,7 +250,7 @@ func (k *sink) pass(h *header, fds []int, s *stream) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	err := k.write(h.raw, fds)
-	closeAll(fds)
+	s.release(fds)
 	if err != nil {
 		return err
 	}
