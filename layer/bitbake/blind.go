@@ -12,7 +12,7 @@ func (d *Datastore) blind(pos diag.Position, format string, args ...any) {
 	d.report(diag.Note, RuleUnknown, pos, format, args...)
 }
 
-// missing is an error for BitBake; with the option KeepGoing it becomes a
+// missing is an error for BitBake; unless Options.Strict is set it becomes a
 // finding, so that a layer can be looked at without the layers below it.
 func (d *Datastore) missing(e *Error) error {
 	if !d.keepGoing {
