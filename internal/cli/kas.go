@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -226,6 +227,7 @@ func kasConf(env Env) *cobra.Command {
 func kasCheck(env Env) *cobra.Command {
 	var k kasFlags
 	var asJSON, strict bool
+	o := &lintOptions{}
 	c := &cobra.Command{
 		Use:   "check CHAIN...",
 		Short: "Find what kas refuses, and what it accepts and cannot be meant",
@@ -239,29 +241,34 @@ patches that do not exist, keys without effect in the dialect.
 Exit code 1 means that there are errors, with --strict also warnings.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := k.resolver(env, asJSON, firstFile(args[0]))
+			if asJSON {
+				o.format = "json"
+			}
+			report, err := newReporter(o)
+			if err != nil {
+				return usageError{err}
+			}
+			r, err := k.resolver(env, o.format != "text" && o.format != "oneline", firstFile(args[0]))
 			if err != nil {
 				return err
 			}
-			failed := false
+			var all []diag.Diagnostic
 			for _, chain := range args {
 				_, found, err := r.Check(c.Context(), chain)
 				if err != nil {
 					return err
 				}
-				worst, some := diag.Worst(found)
-				failed = failed || some && (worst == diag.Error || strict && worst == diag.Warning)
-				if asJSON {
-					err = json.NewEncoder(env.Stdout).Encode(map[string]any{"chain": chain, "findings": append([]diag.Diagnostic{}, found...)})
-				} else if len(found) > 0 {
-					if err = printFindings(env.Stdout, found); errors.Is(err, ErrFindings) {
-						err = nil
-					}
-				}
-				if err != nil {
-					return err
-				}
+				all = append(all, found...)
 			}
+			diag.Sort(all)
+			all = slices.CompactFunc(all, func(a, b diag.Diagnostic) bool {
+				return a.Pos == b.Pos && a.Rule == b.Rule && a.Message == b.Message
+			})
+			if err := report(env.Stdout, &findings{list: all}); err != nil {
+				return err
+			}
+			worst, some := diag.Worst(all)
+			failed := some && (worst == diag.Error || strict && worst == diag.Warning)
 			if failed {
 				return ErrFindings
 			}
@@ -269,7 +276,8 @@ Exit code 1 means that there are errors, with --strict also warnings.`,
 		},
 	}
 	k.register(c)
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each chain")
+	c.Flags().StringVar(&o.format, "format", "oneline", "text, oneline, json, jsonl, sarif, github or junit")
+	c.Flags().BoolVar(&asJSON, "json", false, "the same as --format json")
 	c.Flags().BoolVar(&strict, "strict", false, "exit with 1 for warnings, too")
 	return c
 }
