@@ -174,7 +174,7 @@ func matrixTable(b *strings.Builder, m *lint.Matrix) {
 			fmt.Fprintf(b, "  %s\n", o)
 		}
 		for _, t := range f.TestedBy {
-			fmt.Fprintf(b, "  tested  %s:%d\n", t.File, t.Line)
+			fmt.Fprintf(b, "  tested  %s:%d%s\n", t.File, t.Line, switches(t))
 		}
 		for _, p := range f.Problems {
 			fmt.Fprintf(b, "  ! %s\n", p)
@@ -186,6 +186,25 @@ func matrixTable(b *strings.Builder, m *lint.Matrix) {
 	case m.Opaque != "":
 		fmt.Fprintf(b, "\nWhich words are never tested is not known: %s reads the whole variable.\n", m.Opaque)
 	}
+}
+
+// switches says what a test does with its answer.
+func switches(t lint.Test) string {
+	switch {
+	case t.In == "":
+		return ""
+	case t.Gives == "" || t.Gives == "True":
+		return "  " + t.In
+	}
+	return "  " + t.In + ": " + short70(t.Gives)
+}
+
+// short70 cuts a long text.
+func short70(s string) string {
+	if r := []rune(s); len(r) > 70 {
+		return string(r[:69]) + "…"
+	}
+	return s
 }
 
 func machineDistro(c lint.FeatureConfig) string {

@@ -29,6 +29,9 @@ type featureUse struct {
 	file *bitbake.File
 	span bitbake.Span
 	stmt *bitbake.Assign // nil for a test
+	// in is the variable or function that a test stands in, gives what the
+	// test puts there.
+	in, gives string
 }
 
 func (u featureUse) pos() diag.Position { return u.file.Position(u.span.Start) }
@@ -43,6 +46,8 @@ func (s *Settings) knows(variable, word string) bool {
 
 var (
 	testCall = regexp.MustCompile(`\b(?:contains|contains_any|filter)\(\s*(?:'(\w+_FEATURES)'|"(\w+_FEATURES)")\s*,\s*(?:'([^'"]*)'|"([^"']*)"|[\[(]([^\])]*)[\])])`)
+	// gives is what stands behind a test: the value when it holds.
+	gives    = regexp.MustCompile(`^\s*,\s*(?:'([^']*)'|"([^"]*)")`)
 	getVar   = regexp.MustCompile(`getVar\(\s*['"](\w+_FEATURES)['"]`)
 	heldIn   = regexp.MustCompile(`(\w+)\s*=[^=\n]*getVar\(\s*['"](\w+_FEATURES)['"]`)
 	inTest   = regexp.MustCompile(`['"]([\w.+\-\pL]+)['"]\s+(?:not\s+)?in\s+(\w+)`)
@@ -94,7 +99,7 @@ func (x *index) scanAssigns(f *bitbake.File, mine bool) {
 		base, words := splitName(a.Name)
 		if m := requirements.FindStringSubmatch(base); m != nil {
 			for w, span := range valueWords(a) {
-				x.feature(m[1]).tested[w] = append(x.feature(m[1]).tested[w], featureUse{w, f, span, nil})
+				x.feature(m[1]).tested[w] = append(x.feature(m[1]).tested[w], featureUse{word: w, file: f, span: span, in: a.Name})
 			}
 			continue
 		}
@@ -114,14 +119,14 @@ func (x *index) scanAssigns(f *bitbake.File, mine bool) {
 		v.open = v.open || !removing && openValue(a.Value, base)
 		for _, w := range choices {
 			if !removing {
-				v.set[w] = append(v.set[w], featureUse{w, f, a.ValueSpan, a})
+				v.set[w] = append(v.set[w], featureUse{word: w, file: f, span: a.ValueSpan, stmt: a})
 			}
 		}
 		for w, span := range valueWords(a) {
 			if !plainWord.MatchString(w) || !slices.Contains(plain, w) {
 				continue
 			}
-			use := featureUse{w, f, span, a}
+			use := featureUse{word: w, file: f, span: span, stmt: a}
 			if removing {
 				v.removed = append(v.removed, use)
 			} else {
@@ -191,21 +196,27 @@ func (x *index) scanTests(f *bitbake.File) {
 	if !strings.Contains(f.Src, "_FEATURES") {
 		return
 	}
-	test := func(name, w string, at int) {
+	test := func(name, w string, at int, value string) {
 		if inComment(f.Src, at) || !plainWord.MatchString(w) {
 			return
 		}
 		v := x.feature(name)
-		v.tested[w] = append(v.tested[w], featureUse{w, f, bitbake.Span{Start: at, End: at + len(w)}, nil})
+		v.tested[w] = append(v.tested[w], featureUse{
+			word: w, file: f, span: bitbake.Span{Start: at, End: at + len(w)}, in: enclosing(f, at), gives: strings.TrimSpace(value),
+		})
 	}
 	for _, m := range testCall.FindAllStringSubmatchIndex(f.Src, -1) {
 		name := group(f.Src, m, 1) + group(f.Src, m, 2)
+		value := ""
+		if g := gives.FindStringSubmatch(f.Src[m[1]:]); g != nil {
+			value = g[1] + g[2]
+		}
 		for g := 3; g <= 5; g++ {
 			if m[2*g] < 0 {
 				continue
 			}
 			for _, w := range fieldIndex(f.Src[m[2*g]:m[2*g+1]]) {
-				test(name, f.Src[m[2*g]+w[0]:m[2*g]+w[1]], m[2*g]+w[0])
+				test(name, f.Src[m[2*g]+w[0]:m[2*g]+w[1]], m[2*g]+w[0], value)
 			}
 		}
 	}
@@ -216,12 +227,12 @@ func (x *index) scanTests(f *bitbake.File) {
 	}
 	for _, m := range inTest.FindAllStringSubmatchIndex(f.Src, -1) {
 		if name := held[group(f.Src, m, 2)]; name != "" {
-			test(name, group(f.Src, m, 1), m[2])
+			test(name, group(f.Src, m, 1), m[2], "")
 			followed[name]++
 		}
 	}
 	for _, m := range inGetVar.FindAllStringSubmatchIndex(f.Src, -1) {
-		test(group(f.Src, m, 2), group(f.Src, m, 1), m[2])
+		test(group(f.Src, m, 2), group(f.Src, m, 1), m[2], "")
 		followed[group(f.Src, m, 2)]++
 	}
 	for _, m := range getVar.FindAllStringSubmatchIndex(f.Src, -1) {
@@ -230,6 +241,34 @@ func (x *index) scanTests(f *bitbake.File) {
 		}
 	}
 	x.scanMentions(f)
+}
+
+// enclosing names the statement that a place is in.
+func enclosing(f *bitbake.File, at int) string {
+	for _, s := range f.Stmts {
+		if n := bitbake.NodeOf(s); at < n.Span.Start || at >= n.Span.End {
+			continue
+		}
+		switch s := s.(type) {
+		case *bitbake.Assign:
+			if s.Flag != "" {
+				return s.Name + "[" + s.Flag + "]"
+			}
+			return s.Name
+		case *bitbake.Function:
+			if s.Name == "" {
+				return "anonymous Python"
+			}
+			return s.Name + "()"
+		case *bitbake.Def:
+			return s.Name + "()"
+		case *bitbake.Inherit:
+			return "inherit"
+		case *bitbake.Include:
+			return "include"
+		}
+	}
+	return ""
 }
 
 // scanMentions notes where a variable is read in a way that is none of those

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -63,17 +64,21 @@ type Feature struct {
 	SetIn     int `json:"setIn"`
 	RemovedIn int `json:"removedIn"`
 	// TestedBy are the places in recipes and classes that ask for it.
-	TestedBy []Place `json:"testedBy"`
+	TestedBy []Test `json:"testedBy"`
 	// Problems are words on what looks wrong.
 	Problems []string `json:"problems,omitempty"`
 	// Nearest is the word that was probably meant.
 	Nearest string `json:"nearest,omitempty"`
 }
 
-// Place is a place in a file.
-type Place struct {
+// Test is a place that asks for a word.
+type Test struct {
 	File string `json:"file"`
 	Line int    `json:"line"`
+	// In is the variable or function that it stands in, Gives the value that
+	// it puts there when the word is set.
+	In    string `json:"in,omitempty"`
+	Gives string `json:"gives,omitempty"`
 }
 
 // Features evaluates a variable in the release configurations, those kas files
@@ -238,7 +243,7 @@ func (m *Matrix) collect(p *Project, v *featureVar) {
 	byName := map[string]*Feature{}
 	feature := func(name string) *Feature {
 		if byName[name] == nil {
-			byName[name] = &Feature{Name: name, TestedBy: []Place{}}
+			byName[name] = &Feature{Name: name, TestedBy: []Test{}}
 		}
 		return byName[name]
 	}
@@ -260,9 +265,9 @@ func (m *Matrix) collect(p *Project, v *featureVar) {
 		f := feature(name)
 		for _, u := range uses {
 			pos := p.host(u.pos())
-			f.TestedBy = append(f.TestedBy, Place{p.Name(pos.File), pos.Line})
+			f.TestedBy = append(f.TestedBy, Test{p.Name(pos.File), pos.Line, u.in, u.gives})
 		}
-		slices.SortFunc(f.TestedBy, comparePlaces)
+		slices.SortFunc(f.TestedBy, compareTests)
 		f.TestedBy = slices.Compact(f.TestedBy)
 	}
 	for name := range v.set {
@@ -275,11 +280,11 @@ func (m *Matrix) collect(p *Project, v *featureVar) {
 	}
 }
 
-func comparePlaces(a, b Place) int {
+func compareTests(a, b Test) int {
 	if c := strings.Compare(a.File, b.File); c != 0 {
 		return c
 	}
-	return a.Line - b.Line
+	return cmp.Or(a.Line-b.Line, strings.Compare(a.In, b.In), strings.Compare(a.Gives, b.Gives))
 }
 
 // addedInVain reports whether a statement other than the default puts in what
