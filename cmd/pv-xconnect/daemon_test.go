@@ -1,0 +1,342 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pvkit/pvkit/internal/testns"
+)
+
+// program builds the command once.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "pv-xconnect")
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command("go", "build", "-o", dir, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return filepath.Join(dir, "pv-xconnect"), nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if p, err := program(); err == nil {
+		os.RemoveAll(filepath.Dir(p))
+	}
+	os.Exit(code)
+}
+
+// ctrl answers as the runtime does: HTTP/1.0, head and body in one write.
+type ctrl struct {
+	path string
+	mu   sync.Mutex
+	body string
+}
+
+func newCtrl(t *testing.T) *ctrl {
+	t.Helper()
+	c := &ctrl{path: filepath.Join(t.TempDir(), "pv-ctrl"), body: "[]"}
+	l, err := net.Listen("unix", c.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+					return
+				}
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				io.WriteString(conn, "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n"+c.body)
+			}()
+		}
+	}()
+	return c
+}
+
+func (c *ctrl) set(body string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.body = body
+}
+
+func entry(consumer, provider int, n string) string {
+	return fmt.Sprintf(`{"consumer":"c","consumer_pid":%d,"provider":"p","provider_pid":%d,"name":"n%s","type":"unix","role":"any","interface":"unix","target":"/run/pv/%s.sock","socket":"/run/ex.sock"}`, consumer, provider, n, n)
+}
+
+// daemon is a running pv-xconnect.
+type daemon struct {
+	cmd *exec.Cmd
+	log bytes.Buffer
+}
+
+func start(t *testing.T, env []string, args ...string) *daemon {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{cmd: exec.Command(path, args...)}
+	d.cmd.Env = env
+	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if d.cmd.ProcessState == nil {
+			d.cmd.Process.Kill()
+			d.cmd.Wait()
+		}
+		if t.Failed() {
+			t.Log(d.log.String())
+		}
+	})
+	return d
+}
+
+// stop ends the daemon as the runtime does and returns its log.
+func (d *daemon) stop(t *testing.T) string {
+	t.Helper()
+	d.cmd.Process.Signal(syscall.SIGTERM)
+	if err := d.cmd.Wait(); err != nil {
+		t.Errorf("the daemon ended with %v", err)
+	}
+	return d.log.String()
+}
+
+func echoAt(t *testing.T, c *testns.Container, path string) {
+	t.Helper()
+	l, err := net.Listen("unix", c.Path(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { io.Copy(conn, conn); conn.Close() }()
+		}
+	}()
+}
+
+// works tries one round trip until it succeeds and says how long that took.
+func works(t *testing.T, path string) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	for {
+		err := trip(path)
+		if err == nil {
+			return time.Since(begin)
+		}
+		if time.Since(begin) > 10*time.Second {
+			t.Fatalf("%s does not work: %v", path, err)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func trip(path string) error {
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Second))
+	if _, err := c.Write([]byte("x")); err != nil {
+		return err
+	}
+	_, err = io.ReadFull(c, make([]byte, 1))
+	return err
+}
+
+func TestDaemon(t *testing.T) {
+	provider, consumer := testns.Start(t), testns.Start(t)
+	echoAt(t, provider, "/run/ex.sock")
+	server := newCtrl(t)
+	dir := t.TempDir()
+	status := filepath.Join(dir, "status")
+	told, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer told.Close()
+	server.set("[" + entry(consumer.PID, provider.PID, "a") + "," + entry(0, provider.PID, "w") + "]")
+	d := start(t, []string{"NOTIFY_SOCKET=" + filepath.Join(dir, "notify")}, "--socket", server.path, "--interval", "1h", "--status", status)
+	works(t, consumer.Path("/run/pv/a.sock"))
+
+	buf := make([]byte, 64)
+	told.SetDeadline(time.Now().Add(10 * time.Second))
+	if n, err := told.Read(buf); err != nil || string(buf[:n]) != "READY=1" {
+		t.Errorf("the service manager heard %q, %v", buf[:n], err)
+	}
+
+	// SIGHUP fetches the graph at once.
+	server.set("[" + entry(consumer.PID, provider.PID, "b") + "]")
+	d.cmd.Process.Signal(syscall.SIGHUP)
+	if took := works(t, consumer.Path("/run/pv/b.sock")); took > time.Second {
+		t.Errorf("a new link took %v", took)
+	} else {
+		t.Logf("a new link took %v", took)
+	}
+	if _, err := os.Lstat(consumer.Path("/run/pv/a.sock")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a link that left the graph: %v", err)
+	}
+
+	var page struct {
+		Links []struct {
+			Name, State string
+			Total       int `json:"total"`
+		}
+	}
+	get := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", status) }}}
+	resp, err := get.Get("http://x/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = json.NewDecoder(resp.Body).Decode(&page)
+	resp.Body.Close()
+	if err != nil || len(page.Links) != 1 || page.Links[0].Name != "nb" || page.Links[0].State != "up" || page.Links[0].Total == 0 {
+		t.Errorf("status %+v, %v", page, err)
+	}
+	if fi, err := os.Stat(status); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("the status socket: %v, %v", fi, err)
+	}
+
+	text := d.stop(t)
+	for _, want := range []string{"Connected to pv-ctrl", "Reconciling graph with 2 links", "Link established: c/na", "Adding link: c (pid=0, unix)", "Removing link: c/na"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no line with %q", want)
+		}
+	}
+	for _, path := range []string{consumer.Path("/run/pv/b.sock"), status} {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("left behind: %s, %v", path, err)
+		}
+	}
+}
+
+// A daemon that was killed leaves its sockets; the next one takes their place.
+func TestKilledAndStartedAgain(t *testing.T) {
+	provider, consumer := testns.Start(t), testns.Start(t)
+	echoAt(t, provider, "/run/ex.sock")
+	server := newCtrl(t)
+	server.set("[" + entry(consumer.PID, provider.PID, "a") + "]")
+	first := start(t, nil, "--socket", server.path)
+	works(t, consumer.Path("/run/pv/a.sock"))
+	first.cmd.Process.Kill()
+	first.cmd.Wait()
+	if _, err := os.Lstat(consumer.Path("/run/pv/a.sock")); err != nil {
+		t.Fatalf("the stale socket: %v", err)
+	}
+	start(t, nil, "--socket", server.path)
+	works(t, consumer.Path("/run/pv/a.sock"))
+}
+
+func TestOnceAndDryRun(t *testing.T) {
+	provider, consumer := testns.Start(t), testns.Start(t)
+	server := newCtrl(t)
+	server.set("[" + entry(consumer.PID, provider.PID, "a") + "," + entry(0, provider.PID, "w") + `,{"name":"x"}]`)
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(path, "--socket", server.path, "--dry-run").Output()
+	want := fmt.Sprintf("unix  c (pid %d) /run/pv/a.sock  ->  p (pid %d) /run/ex.sock  role any\n"+
+		"unix  c (pid 0) /run/pv/w.sock  ->  p (pid %d) /run/ex.sock  role any  waits: c is not running\n"+
+		"ignored  link 2: it has no consumer\n", consumer.PID, provider.PID, provider.PID)
+	if err != nil || string(out) != want {
+		t.Errorf("--dry-run: %v\n%s\nwant\n%s", err, out, want)
+	}
+	if left, _ := os.ReadDir(consumer.Path("/run/pv")); len(left) != 0 {
+		t.Errorf("--dry-run made %v", left)
+	}
+	out, err = exec.Command(path, "--socket", server.path, "--once").Output()
+	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != 1 || !strings.Contains(string(e.Stderr), "1 links are not up") {
+		t.Errorf("--once with a link that waits: %v", err)
+	}
+	if !strings.Contains(string(out), "c/na /run/pv/a.sock up") || !strings.Contains(string(out), "c/nw /run/pv/w.sock waiting a container is not running") {
+		t.Errorf("--once: %s", out)
+	}
+	if left, _ := os.ReadDir(consumer.Path("/run/pv")); len(left) != 0 {
+		t.Errorf("--once left %v", left)
+	}
+}
+
+// One consumer takes all the connections it can get; the other link keeps
+// answering, and the graph is still fetched.
+func TestFewDescriptors(t *testing.T) {
+	provider, greedy, other := testns.Start(t), testns.Start(t), testns.Start(t)
+	echoAt(t, provider, "/run/ex.sock")
+	server := newCtrl(t)
+	both := entry(greedy.PID, provider.PID, "g") + "," + strings.Replace(entry(other.PID, provider.PID, "o"), `"c"`, `"o"`, 1)
+	server.set("[" + both + "]")
+	d := start(t, nil, "--socket", server.path, "--interval", "100ms", "--max-connections", "20")
+	works(t, greedy.Path("/run/pv/g.sock"))
+	if err := unix.Prlimit(d.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 128, Max: 128}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		c, err := net.Dial("unix", greedy.Path("/run/pv/g.sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.Write([]byte("x"))
+	}
+	if took := works(t, other.Path("/run/pv/o.sock")); took > time.Second {
+		t.Errorf("the other link took %v", took)
+	}
+	server.set("[" + both + "," + entry(other.PID, provider.PID, "new") + "]")
+	if took := works(t, other.Path("/run/pv/new.sock")); took > 2*time.Second {
+		t.Errorf("a new link took %v", took)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		"--interval 1ms":       "shorter than 10ms",
+		"--log-format x":       "it is text or json",
+		"--max-connections -1": "negative",
+		"extra":                `unexpected argument "extra"`,
+		"--no-such":            "flag provided but not defined",
+	} {
+		out, err := exec.Command(path, strings.Fields(args)...).CombinedOutput()
+		if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != 2 || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v, %s", args, err, out)
+		}
+	}
+}

@@ -1,0 +1,29 @@
+// Command pv-xconnect is the service mesh daemon: it asks pv-ctrl who is linked
+// to whom and makes the links between running containers.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	signal.Ignore(syscall.SIGPIPE) // a log reader that goes away must not end us
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	refetch := make(chan struct{})
+	go func() {
+		for range hup {
+			refetch <- struct{}{}
+		}
+	}()
+	code := run(ctx, process{
+		args: os.Args[1:], out: os.Stdout, errs: os.Stderr,
+		notify: os.Getenv("NOTIFY_SOCKET"), refetch: refetch,
+	})
+	stop()
+	os.Exit(code)
+}

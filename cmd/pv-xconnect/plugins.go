@@ -1,0 +1,20 @@
+package main
+
+import (
+	"github.com/pvkit/pvkit/runtime/xconnect"
+	"github.com/pvkit/pvkit/runtime/xconnect/plugins/dbus"
+	"github.com/pvkit/pvkit/runtime/xconnect/plugins/drm"
+	"github.com/pvkit/pvkit/runtime/xconnect/plugins/unix"
+	"github.com/pvkit/pvkit/runtime/xconnect/plugins/wayland"
+)
+
+// plugins is every kind of link that this daemon serves. devices are patterns of
+// character devices that drm links may pass on besides graphics.
+func plugins(devices []string) []xconnect.Plugin {
+	return []xconnect.Plugin{
+		unix.Plugin{},
+		dbus.Plugin{},
+		drm.Plugin{Allow: devices},
+		wayland.Plugin{},
+	}
+}
