@@ -338,6 +338,7 @@ func FuzzEvaluate(f *testing.F) {
 		c := g.next("seed")
 		f.Add(c.Files["main.conf"], c.Files["one.inc"], i%2 == 0)
 	}
+	f.Add("require one.inc\nA = \"${@g(d)} ${@h('A', d)} ${@f('x')}\"\n", defF+defG+defH, true)
 	f.Fuzz(func(_ *testing.T, conf, inc string, finalize bool) {
 		c := &oracleCase{Files: map[string]string{"main.conf": conf, "one.inc": inc, "classes/c1.bbclass": inc}, Entry: "main.conf", Inherit: true, Finalize: finalize}
 		d, _ := evalCase(c)
