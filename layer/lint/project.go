@@ -133,6 +133,9 @@ func (w *walker) dir(dir string, depth int, mine bool) error {
 	if mine && dir != w.p.Root && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ".git" }) {
 		mine, depth = false, 0
 	}
+	if dir != w.p.Root && w.is(dir+"/conf/bblayers.conf") {
+		return nil
+	}
 	if w.is(dir + "/conf/layer.conf") {
 		if mine {
 			w.layers = append(w.layers, dir)
@@ -141,9 +144,6 @@ func (w *walker) dir(dir string, depth int, mine bool) error {
 		}
 	}
 	if !mine && depth > 1 {
-		return nil
-	}
-	if dir != w.p.Root && w.is(dir+"/conf/bblayers.conf") {
 		return nil
 	}
 	for _, e := range entries {
