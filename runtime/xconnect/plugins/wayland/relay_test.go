@@ -5,34 +5,15 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pvkit/pvkit/runtime/xconnect"
+	"github.com/pvkit/pvkit/runtime/xconnect/plugins/wayland"
+	"github.com/pvkit/pvkit/runtime/xconnect/xconnecttest"
 )
-
-// compositor is a socket of the test's own.
-func compositor(t testing.TB) (dir string, ln *net.UnixListener) {
-	t.Helper()
-	dir = tempDir(t)
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "display"), Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	return dir, ln
-}
-
-func dial(t testing.TB, path string) *net.UnixConn {
-	t.Helper()
-	c, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c.(*net.UnixConn)
-}
 
 // memfd is a file with one byte in it.
 func memfd(t testing.TB, b byte) int {
@@ -50,9 +31,10 @@ func memfd(t testing.TB, b byte) int {
 // Every third message has descriptors; they come in order, all with their own
 // message or before it, and at most as many at once as were sent at once.
 func TestDescriptorsInOrder(t *testing.T) {
-	dir, ln := compositor(t)
-	path, _ := link(t, dir, "/display")
-	c := dial(t, path)
+	pair := xconnecttest.New(t, wayland.Plugin{})
+	ln := pair.Listen("unix")
+	pair.Start()
+	c := pair.Dial("unix")
 	p, err := ln.AcceptUnix()
 	if err != nil {
 		t.Fatal(err)
@@ -148,8 +130,9 @@ func openFiles(t testing.TB) int {
 // Clients that send as many descriptors as they can to a compositor that reads
 // nothing hold few of ours, and none when they are gone.
 func TestDescriptorFlood(t *testing.T) {
-	dir, ln := compositor(t)
-	path, stats := link(t, dir, "/display")
+	pair := xconnecttest.New(t, wayland.Plugin{})
+	ln := pair.Listen("unix")
+	pair.Start()
 	before := openFiles(t)
 	one := memfd(t, 1)
 	defer unix.Close(one)
@@ -161,7 +144,7 @@ func TestDescriptorFlood(t *testing.T) {
 	var conns []*net.UnixConn
 	most := 0
 	for range clients {
-		c := dial(t, path)
+		c := pair.Dial("unix")
 		p, err := ln.AcceptUnix()
 		if err != nil {
 			t.Fatal(err)
@@ -184,24 +167,23 @@ func TestDescriptorFlood(t *testing.T) {
 	}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		left := openFiles(t) - before - 1 // one
-		if left <= 0 && stats.Read().Active == 0 {
+		if left <= 0 && pair.WaitFor(xconnect.Up).Counters.Active == 0 {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%d descriptors left open, %d connections", left, stats.Read().Active)
+			t.Fatalf("%d descriptors left open, %d connections", left, pair.WaitFor(xconnect.Up).Counters.Active)
 		}
 	}
 }
 
 // A client whose compositor is gone sees the end at once.
 func TestNoCompositor(t *testing.T) {
-	path, stats := link(t, tempDir(t), "/display")
-	c := dial(t, path)
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+	pair := xconnecttest.New(t, wayland.Plugin{})
+	pair.Start()
+	if _, err := pair.Dial("unix").Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("read: %v", err)
 	}
-	for end := time.Now().Add(5 * time.Second); stats.Read().Errors == 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(5 * time.Second); pair.WaitFor(xconnect.Up).Counters.Errors == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the error is not counted")
 		}

@@ -2,7 +2,7 @@ package wayland_test
 
 import (
 	"bufio"
-	"context"
+	"errors"
 	"image/color"
 	"image/png"
 	"net"
@@ -14,29 +14,49 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/pvkit/pvkit/internal/testns"
 	"github.com/pvkit/pvkit/internal/testreq"
+	"github.com/pvkit/pvkit/runtime/xconnect"
+	"github.com/pvkit/pvkit/runtime/xconnect/plugins/wayland"
+	"github.com/pvkit/pvkit/runtime/xconnect/xconnecttest"
 )
 
-// startWeston starts a compositor that draws to memory. --debug lets any
+// westonLink has weston in the provider, drawing to memory. --debug lets any
 // client take a screenshot.
-func startWeston(t testing.TB) (dir string) {
+func westonLink(t testing.TB) *xconnecttest.Pair {
 	t.Helper()
-	dir = tempDir(t)
-	cmd := exec.Command(testreq.Tool(t, "weston"), "--backend=headless-backend.so", "--use-pixman",
-		"--width=400", "--height=300", "--socket=display", "--idle-time=0", "--no-config", "--debug")
-	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+dir)
-	cmd.Stderr = t.Output()
+	weston := testreq.Tool(t, "weston")
+	p := xconnecttest.New(t, wayland.Plugin{})
+	for _, c := range []*testns.Container{p.Consumer, p.Provider} {
+		for name, minor := range map[string]uint32{"null": 3, "urandom": 9} {
+			at := c.Path("/dev/" + name)
+			if err := errors.Join(unix.Mknod(at, unix.S_IFCHR, int(unix.Mkdev(1, minor))), os.Chmod(at, 0o666)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cmd := p.Provider.Command(weston, "--backend=headless-backend.so", "--use-pixman", "--width=400", "--height=300",
+		"--socket="+filepath.Base(p.Link.Socket), "--idle-time=0", "--no-config", "--debug")
+	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+filepath.Dir(p.Link.Socket))
+	var log strings.Builder
+	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		cmd.Process.Kill()
+		p.Provider.Stop() // nsenter's child outlives it
 		cmd.Wait()
+		if t.Failed() {
+			t.Log(log.String())
+		}
 	})
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if c, err := net.Dial("unix", filepath.Join(dir, "display")); err == nil {
+		if c, err := net.Dial("unix", p.Provider.Path(p.Link.Socket)); err == nil {
 			c.Close()
-			return dir
+			p.Start()
+			return p
 		}
 		if time.Now().After(end) {
 			t.Fatal("weston does not listen")
@@ -44,20 +64,18 @@ func startWeston(t testing.TB) (dir string) {
 	}
 }
 
-// client is a Wayland program on the socket at path.
-func client(t testing.TB, ctx context.Context, path, tool string) *exec.Cmd {
+// client is a Wayland program of Debian's in the container.
+func client(t testing.TB, in *testns.Container, socket, tool string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(ctx, testreq.Tool(t, tool))
-	cmd.Dir = tempDir(t)
-	cmd.Env = append(os.Environ(), "WAYLAND_DISPLAY="+path, "XDG_RUNTIME_DIR="+cmd.Dir)
+	cmd := in.Command("sh", "-c", `cd /tmp && exec timeout 30 "$1"`, "sh", testreq.Tool(t, tool))
+	cmd.Env = append(os.Environ(), "WAYLAND_DISPLAY="+socket, "XDG_RUNTIME_DIR=/tmp")
 	return cmd
 }
 
 func TestWaylandInfo(t *testing.T) {
-	dir := startWeston(t)
-	path, _ := link(t, dir, "/display")
-	globals := func(path string) (all []string) {
-		out, err := client(t, t.Context(), path, "wayland-info").CombinedOutput()
+	p := westonLink(t)
+	globals := func(in *testns.Container, socket string) (all []string) {
+		out, err := client(t, in, socket, "wayland-info").CombinedOutput()
 		if err != nil {
 			t.Fatalf("wayland-info: %v\n%s", err, out)
 		}
@@ -68,7 +86,7 @@ func TestWaylandInfo(t *testing.T) {
 		}
 		return all
 	}
-	want, got := globals(filepath.Join(dir, "display")), globals(path)
+	want, got := globals(p.Provider, p.Link.Socket), globals(p.Consumer, p.Link.Target)
 	if len(want) < 5 || !slices.Equal(got, want) {
 		t.Errorf("through the link:\n%q\ndirect:\n%q", got, want)
 	}
@@ -78,14 +96,10 @@ func TestWaylandInfo(t *testing.T) {
 // it only does when the compositor shows a frame and gives its buffer back, and
 // its picture is on the screen.
 func TestFramesArrive(t *testing.T) {
-	dir := startWeston(t)
-	path, stats := link(t, dir, "/display")
-	awaitShell(t, path)
-	before := screenshot(t, path)
-
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	cmd := client(t, ctx, path, "weston-simple-shm")
+	p := westonLink(t)
+	awaitShell(t, p)
+	before := screenshot(t, p)
+	cmd := client(t, p.Consumer, p.Link.Target, "weston-simple-shm")
 	cmd.Env = append(cmd.Env, "WAYLAND_DEBUG=1")
 	log, err := cmd.StderrPipe()
 	if err != nil {
@@ -94,10 +108,6 @@ func TestFramesArrive(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		cancel()
-		cmd.Wait()
-	}()
 	pools, released := 0, 0
 	lines := bufio.NewScanner(log)
 	for released < 30 && lines.Scan() {
@@ -109,13 +119,20 @@ func TestFramesArrive(t *testing.T) {
 		}
 	}
 	if released < 30 || pools == 0 {
-		t.Fatalf("%d buffers came back, of %d pools; %v", released, pools, ctx.Err())
+		t.Fatalf("%d buffers came back, of %d pools", released, pools)
 	}
+	read := make(chan struct{})
 	go func() { // the client must not stop for want of a reader
+		defer close(read)
 		for lines.Scan() {
 		}
 	}()
-	after := screenshot(t, path)
+	t.Cleanup(func() {
+		p.Consumer.Stop()
+		<-read
+		cmd.Wait()
+	})
+	after := screenshot(t, p)
 	fresh := 0
 	for c := range after {
 		if _, old := before[c]; !old {
@@ -125,15 +142,15 @@ func TestFramesArrive(t *testing.T) {
 	if fresh < 50 { // simple-shm draws a gradient
 		t.Errorf("the screen has %d colours that it had not before", fresh)
 	}
-	if c := stats.Read(); c.Errors != 0 || c.ToProvider == 0 || c.ToConsumer == 0 {
+	if c := p.WaitFor(xconnect.Up).Counters; c.Errors != 0 || c.ToProvider == 0 || c.ToConsumer == 0 {
 		t.Errorf("counters %+v", c)
 	}
 }
 
 // awaitShell waits for weston's own desktop, without which nothing is shown.
-func awaitShell(t testing.TB, path string) {
+func awaitShell(t testing.TB, p *xconnecttest.Pair) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); len(screenshot(t, path)) < 2; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); len(screenshot(t, p)) < 2; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("weston shows no desktop")
 		}
@@ -141,16 +158,16 @@ func awaitShell(t testing.TB, path string) {
 }
 
 // screenshot returns the colours on the screen. It goes through the link too.
-func screenshot(t testing.TB, path string) map[color.Color]int {
+func screenshot(t testing.TB, p *xconnecttest.Pair) map[color.Color]int {
 	t.Helper()
-	cmd := client(t, t.Context(), path, "weston-screenshooter")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := client(t, p.Consumer, p.Link.Target, "weston-screenshooter").CombinedOutput(); err != nil {
 		t.Fatalf("weston-screenshooter: %v\n%s", err, out)
 	}
-	names, err := filepath.Glob(filepath.Join(cmd.Dir, "*.png"))
+	names, err := filepath.Glob(p.Consumer.Path("/tmp/*.png"))
 	if err != nil || len(names) != 1 {
 		t.Fatalf("screenshots: %q, %v", names, err)
 	}
+	defer os.Remove(names[0])
 	f, err := os.Open(names[0])
 	if err != nil {
 		t.Fatal(err)
