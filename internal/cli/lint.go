@@ -67,7 +67,7 @@ Exit codes: 0 nothing found, 1 findings of the severity --fail-on or worse,
 	f := c.Flags()
 	f.StringVar(&o.format, "format", "text", "`text`, oneline, json, jsonl, sarif, github, junit or template")
 	f.StringVar(&o.template, "template", "", "a Go `template` over the list of findings, for --format template")
-	f.BoolVar(&o.fix, "fix", false, "mend the files where that is possible")
+	f.BoolVar(&o.fix, "fix", false, "mend the files where that is possible: findings of the severity --fail-on or worse")
 	f.BoolVar(&o.diff, "diff", false, "show what --fix would change")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not say what could not be looked into")
 	f.StringVar(&o.stdinName, "stdin-filename", "", "the `file` that standard input stands for")

@@ -155,6 +155,17 @@ func TestLintFix(t *testing.T) {
 	}
 }
 
+// TestLintFixNotes leaves alone what is only a note.
+func TestLintFixNotes(t *testing.T) {
+	writeTree(t, with(trapLayer, ".pvkit.yaml", "rules:\n  weak-default-clobber: note\n"))
+	if code, out, _ := run(t, "lint", "-q", "--diff"); code != 0 || out != "" {
+		t.Errorf("code %d\n%s", code, out)
+	}
+	if code, out, _ := run(t, "lint", "-q", "--diff", "--fail-on", "note"); code != cli.ExitFindings || !strings.Contains(out, "+PANTAVISOR_FEATURES:append = \" appengine\"") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+}
+
 // TestLintStdin checks and mends the text of an editor in place of a file.
 func TestLintStdin(t *testing.T) {
 	writeTree(t, clean())

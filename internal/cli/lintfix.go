@@ -13,11 +13,20 @@ import (
 	"github.com/pvkit/pvkit/layer/lint"
 )
 
-// mend applies the fixes, to the files, to standard input, or to a difference
-// that is shown. It returns the findings that it could not mend.
+// mend applies the fixes of what --fail-on names, to the files, to standard
+// input, or to a difference that is shown: a note may be meant as it is. It
+// returns the findings that are left.
 func (o *lintOptions) mend(env Env, all *findings, overlay map[string][]byte) ([]diag.Diagnostic, error) {
 	texts := map[string][]byte{}
+	var list, rest []diag.Diagnostic
 	for _, d := range all.list {
+		if d.Severity < severities[o.failOn] {
+			rest = append(rest, d)
+		} else {
+			list = append(list, d)
+		}
+	}
+	for _, d := range list {
 		if d.Fix == nil {
 			continue
 		}
@@ -35,7 +44,9 @@ func (o *lintOptions) mend(env Env, all *findings, overlay map[string][]byte) ([
 			texts[e.File] = text
 		}
 	}
-	mended, left := lint.ApplyFixes(texts, all.list)
+	mended, left := lint.ApplyFixes(texts, list)
+	left = append(left, rest...)
+	diag.Sort(left)
 	for _, name := range slices.Sorted(maps.Keys(mended)) {
 		old, now := texts[name], mended[name]
 		switch {
