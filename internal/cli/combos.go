@@ -134,7 +134,7 @@ func writeCombos(w io.Writer, rep *combos.Report) error {
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\trefused: %s\t\n", c.Machine, c.Distro, strings.Join(c.Targets, " "), strings.Join(c.Choices, " "), c.Refused)
 			continue
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Machine, c.Distro, strings.Join(c.Targets, " "), strings.Join(c.Choices, " "), shortWords(c.Features), shortWords(c.Multiconfig))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Machine, c.Distro, strings.Join(c.Targets, " "), strings.Join(c.Choices, " "), shortWords(c.Features, c.Absent), shortWords(c.Multiconfig, c.Absent))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -150,12 +150,15 @@ func writeCombos(w io.Writer, rep *combos.Report) error {
 	return nil
 }
 
-func shortWords(v combos.Value) string {
+func shortWords(v combos.Value, absent []string) string {
 	s := strings.Join(v.Words, " ")
 	if !v.Known {
 		s = strings.TrimSpace(s + " (not known: " + v.Why + ")")
 	}
-	if s == "" {
+	switch {
+	case s == "" && len(absent) > 0:
+		return "? (layers are absent)"
+	case s == "":
 		return "-"
 	}
 	return s

@@ -50,6 +50,9 @@ type Combo struct {
 	// BBMULTICONFIG after all configuration files.
 	Features    Value `json:"features"`
 	Multiconfig Value `json:"multiconfig"`
+	// Absent are layers that are not on this machine. What they would add is
+	// not in the values.
+	Absent []string `json:"absent,omitempty"`
 	// Refused says why kas refuses the combination, "" when it does not.
 	Refused string `json:"refused,omitempty"`
 }
@@ -65,8 +68,7 @@ type Value struct {
 type Report struct {
 	Combos   []Combo
 	Findings []diag.Diagnostic
-	// Absent are layers that are not on this machine: what they would add is
-	// not in the values.
+	// Absent are the layers that are absent from any combination.
 	Absent []string
 }
 
@@ -76,10 +78,9 @@ type runner struct {
 	kas    *kas.Resolver
 	choice []*kconfig.Choice
 
-	mu     sync.Mutex // guards what follows
-	evals  map[string]*evaluation
-	found  map[findingKey]*counted
-	absent map[string]bool
+	mu    sync.Mutex // guards what follows
+	evals map[string]*evaluation
+	found map[findingKey]*counted
 }
 
 type findingKey struct {
@@ -102,7 +103,7 @@ type reached struct {
 // Run evaluates all combinations. The error is not nil only when the work
 // could not be done.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	r := &runner{o: o, kas: kas.New(o.Kas), evals: map[string]*evaluation{}, found: map[findingKey]*counted{}, absent: map[string]bool{}}
+	r := &runner{o: o, kas: kas.New(o.Kas), evals: map[string]*evaluation{}, found: map[findingKey]*counted{}}
 	all, err := reach(o.Tree)
 	if err != nil {
 		return nil, err
@@ -123,10 +124,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		rep.Findings = append(rep.Findings, c.d)
 	}
 	diag.Sort(rep.Findings)
-	for l := range r.absent {
-		rep.Absent = append(rep.Absent, l)
+	for _, c := range rep.Combos {
+		rep.Absent = append(rep.Absent, c.Absent...)
 	}
 	slices.Sort(rep.Absent)
+	rep.Absent = slices.Compact(rep.Absent)
 	return rep, nil
 }
 
@@ -233,10 +235,11 @@ func (r *runner) combo(ctx context.Context, i int, at reached, out *Combo) error
 	if out.Refused != "" {
 		return nil
 	}
-	e, err := r.evaluate(ctx, c)
+	e, absent, err := r.evaluate(ctx, c)
 	if err != nil {
 		return err
 	}
+	out.Absent = absent
 	out.Features, out.Multiconfig = e.features, e.multiconfig
 	r.contradictions(c, out, e)
 	return nil

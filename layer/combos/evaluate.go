@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -21,26 +22,23 @@ type evaluation struct {
 	features, multiconfig Value
 	others                map[string]string // of the variables that toggles change
 	layers                []string
-	complete              bool // every layer is on this machine
 }
 
-// evaluate evaluates a configuration, each distinct one once.
-func (r *runner) evaluate(ctx context.Context, c *kas.Config) (*evaluation, error) {
+// evaluate evaluates a configuration, each distinct one once. absent are the
+// layers that are not on this machine.
+func (r *runner) evaluate(ctx context.Context, c *kas.Config) (e *evaluation, absent []string, err error) {
 	local, err := c.LocalConf()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	layers, err := c.Layers()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	e := &evaluation{complete: true}
+	e = &evaluation{}
 	for _, l := range layers {
 		if _, err := fs.Stat(r.o.Kas.FS, path.Join(l.Dir, "conf/layer.conf")); err != nil {
-			e.complete = false
-			r.mu.Lock()
-			r.absent[path.Join(l.Repo, l.Name)] = true
-			r.mu.Unlock()
+			absent = append(absent, path.Join(l.Repo, l.Name))
 			continue
 		}
 		e.layers = append(e.layers, "/"+l.Dir)
@@ -54,7 +52,8 @@ func (r *runner) evaluate(ctx context.Context, c *kas.Config) (*evaluation, erro
 	}
 	r.mu.Unlock()
 	e.once.Do(func() { e.err = r.load(ctx, e, key, local) })
-	return e, e.err
+	slices.Sort(absent)
+	return e, absent, e.err
 }
 
 // load evaluates. The build directory exists in the Loader alone.

@@ -29,7 +29,7 @@ const (
 func (r *runner) contradictions(c *kas.Config, combo *Combo, e *evaluation) {
 	r.machine(c)
 	r.release(c)
-	if !e.multiconfig.Known || !e.complete {
+	if !e.multiconfig.Known || len(combo.Absent) > 0 {
 		return
 	}
 	for _, mc := range e.multiconfig.Words {
@@ -157,7 +157,7 @@ func cover(all []reached) []reached {
 }
 
 func (r *runner) toggle(ctx context.Context, i int, s *kconfig.Symbol, sample []reached) error {
-	looked, differs, known := 0, false, true
+	looked, differs, known, complete := 0, false, true, true
 	for k, at := range sample {
 		if at.conf.Visibility(s) != kconfig.Y {
 			continue
@@ -178,6 +178,7 @@ func (r *runner) toggle(ctx context.Context, i int, s *kconfig.Symbol, sample []
 		}
 		looked++
 		known = known && sides[0].known && sides[1].known
+		complete = complete && sides[0].complete && sides[1].complete
 		differs = differs || sides[0].differs(sides[1])
 		r.twice(s, sides[0], sides[1])
 		if differs && k > 4 {
@@ -189,6 +190,9 @@ func (r *runner) toggle(ctx context.Context, i int, s *kconfig.Symbol, sample []
 		defer r.mu.Unlock()
 		d := diag.Diagnostic{Pos: s.Pos(), Severity: diag.Error, Rule: RuleToggle,
 			Message: fmt.Sprintf("%s changes nothing: includes, targets, settings and features are the same for n and y", s.Name)}
+		if !complete {
+			d.Message += ", as far as the layers on this machine say"
+		}
 		r.found[findingKey{d.Pos, d.Rule, d.Message}] = &counted{d: d}
 	}
 	return nil
@@ -201,6 +205,7 @@ type side struct {
 	features Value
 	others   map[string]string
 	known    bool
+	complete bool // every layer is on this machine
 }
 
 func (r *runner) side(ctx context.Context, name string, conf *kconfig.Config) (*side, error) {
@@ -212,11 +217,11 @@ func (r *runner) side(ctx context.Context, name string, conf *kconfig.Config) (*
 	if err != nil || c == nil {
 		return nil, err
 	}
-	e, err := r.evaluate(ctx, c)
+	e, absent, err := r.evaluate(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	s := &side{features: e.features, others: e.others, known: e.features.Known}
+	s := &side{features: e.features, others: e.others, known: e.features.Known, complete: len(absent) == 0}
 	s.kas = append(append(append(s.kas, sel.Includes...), sel.Targets...), sel.BuildSystem)
 	for _, line := range append(slices.Clone(sel.Vars), sel.Locals...) {
 		// A variable KAS_LOCAL_* is read by nobody. What changes features is
