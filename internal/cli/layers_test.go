@@ -143,6 +143,22 @@ The value is " appengine".
 	}
 }
 
+// TestLintBuildDirectory finds mistakes in the local.conf of a build directory.
+func TestLintBuildDirectory(t *testing.T) {
+	files := clean()
+	files["build/conf/local.conf"] = "# pvkit: disable=weak-default-clobber only for a test\nPANTAVISOR_FEATURES += \"appengine\"\nA:append += \"x\"\n"
+	files["build/conf/bblayers.conf"] = "BBPATH = \"${TOPDIR}\"\nBBLAYERS = \"${TOPDIR}/..\"\n"
+	dir := writeTree(t, files)
+	code, out, errs := run(t, "lint", "-q", "-C", dir, "--build", "build", "--format", "oneline")
+	if code != cli.ExitFindings || out != "build/conf/local.conf:3:1: A:append += puts two operators together [double-operator]\n" {
+		t.Errorf("code %d\n%s%s", code, out, errs)
+	}
+	t.Chdir(filepath.Join(dir, "build"))
+	if code, out, _ := run(t, "lint", "-q", "--format", "oneline"); code != cli.ExitFindings || !strings.HasPrefix(out, "conf/local.conf:3:1: ") {
+		t.Errorf("in the build directory: code %d\n%s", code, out)
+	}
+}
+
 // TestBuildDirectory reads bblayers.conf and local.conf of a build directory.
 func TestBuildDirectory(t *testing.T) {
 	dir := writeTree(t, trapLayer)

@@ -371,10 +371,21 @@ func (p *Project) Name(file string) string {
 	return file
 }
 
+// buildFiles are the files of the build directory that people edit.
+func (p *Project) buildFiles() []string {
+	var out []string
+	for _, c := range p.Configs {
+		if c.real {
+			out = append(out, c.topDir+"/conf/bblayers.conf", c.topDir+"/conf/local.conf")
+		}
+	}
+	return out
+}
+
 // mine reports whether findings in a file are wanted.
 func (p *Project) mine(file string) bool {
 	if len(p.paths) == 0 {
-		return file == p.Root || strings.HasPrefix(file, strings.TrimSuffix(p.Root, "/")+"/")
+		return file == p.Root || strings.HasPrefix(file, strings.TrimSuffix(p.Root, "/")+"/") || slices.Contains(p.buildFiles(), file)
 	}
 	return slices.ContainsFunc(p.paths, func(want string) bool {
 		return file == want || strings.HasPrefix(file, strings.TrimSuffix(want, "/")+"/")

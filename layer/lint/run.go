@@ -107,7 +107,7 @@ func (r *runner) ask(rule *Rule, p *Pass, f func(*Pass)) {
 
 // files asks the rules that need no evaluation.
 func (r *runner) files() {
-	names := slices.Clone(r.p.files)
+	names := append(slices.Clone(r.p.files), r.p.buildFiles()...)
 	for _, c := range r.p.Configs {
 		if !c.real && r.p.embedded[c.topDir+"/conf/local.conf"] != nil {
 			names = append(names, c.topDir+"/conf/local.conf")

@@ -75,7 +75,7 @@ func (r *runner) suppress(ds []diag.Diagnostic) []diag.Diagnostic {
 
 // editable lists the files that findings can be in.
 func (p *Project) editable() []string {
-	names := slices.Clone(p.files)
+	names := append(slices.Clone(p.files), p.buildFiles()...)
 	for _, k := range p.kas {
 		names = append(names, k.src.name)
 	}
