@@ -159,6 +159,23 @@ func TestLintBuildDirectory(t *testing.T) {
 	}
 }
 
+// TestLintOtherBuildDirectory is in a build directory outside of every layer:
+// its layers are used and not looked at.
+func TestLintOtherBuildDirectory(t *testing.T) {
+	layer := writeTree(t, trapLayer)
+	writeTree(t, map[string]string{
+		"conf/bblayers.conf": "BBPATH = \"${TOPDIR}\"\nBBLAYERS = \"" + layer + "\"\n",
+		"conf/local.conf":    "PANTAVISOR_FEATURES += \"runc\"\n",
+	})
+	code, out, errs := run(t, "lint", "-q", "--format", "oneline")
+	if code != cli.ExitFindings || out != "conf/local.conf:1:1: PANTAVISOR_FEATURES += drops the default \"dm-crypt xconnect pvcontrol\" [weak-default-clobber]\n" {
+		t.Errorf("code %d\n%s%s", code, out, errs)
+	}
+	if code, out, errs := run(t, "getvar", "-r", "app", "--value", "DEPENDS"); code != 0 || strings.TrimSpace(out) != "a" {
+		t.Errorf("a recipe: code %d\n%s%s", code, out, errs)
+	}
+}
+
 // TestBuildDirectory reads bblayers.conf and local.conf of a build directory.
 func TestBuildDirectory(t *testing.T) {
 	dir := writeTree(t, trapLayer)

@@ -183,7 +183,11 @@ func (w *walker) is(name string) bool {
 // when one names any.
 func (p *Project) stack(ctx context.Context, w *walker, o OpenOptions) error {
 	nested := slices.DeleteFunc(w.nested, func(l string) bool { return p.kasLeavesOut(l) })
-	for _, l := range slices.Concat(o.Below, nested) {
+	build, err := p.buildLayers(ctx, o.BuildDir)
+	if err != nil {
+		return err
+	}
+	for _, l := range slices.Concat(o.Below, build, nested) {
 		if l = path.Clean(l); !slices.Contains(p.Layers, l) && !slices.Contains(p.Below, l) && w.is(l+"/conf/layer.conf") {
 			p.Below = append(p.Below, l)
 		}
@@ -204,6 +208,19 @@ func (p *Project) stack(ctx context.Context, w *walker, o OpenOptions) error {
 	}
 	slices.Sort(p.below)
 	return nil
+}
+
+// buildLayers are the layers that a build directory names.
+func (p *Project) buildLayers(ctx context.Context, dir string) ([]string, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	d, _, err := p.Load(ctx, &Config{topDir: path.Clean(dir)})
+	if err != nil {
+		return nil, err
+	}
+	words, _ := d.Words("BBLAYERS")
+	return words, nil
 }
 
 // kasLeavesOut reports whether kas files use the repository that a layer is
