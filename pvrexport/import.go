@@ -84,6 +84,7 @@ type importer struct {
 	entries  int              // with objects
 	buf      []byte
 	previous string // name of the entry before
+	badState bool   // there was a "json" that is no state
 }
 
 // names of the rules that Import enforces; Verify reports them as findings.
@@ -185,9 +186,10 @@ func (m *importer) problem(rule string, e *entry, err error) error {
 }
 
 func (m *importer) takeState(e *entry) error {
-	if m.state != nil {
+	if m.state != nil || m.badState {
 		return m.problem(ruleTwoStates, e, ErrTwoStates)
 	}
+	m.badState = true // until it has been read
 	if e.Size > MaxStateSize {
 		return m.problem(ruleLimit, e, fmt.Errorf("the state has %d bytes, more than %d: %w", e.Size, MaxStateSize, ErrLimit))
 	}
@@ -199,7 +201,7 @@ func (m *importer) takeState(e *entry) error {
 	if err != nil {
 		return m.problem(ruleState, e, err)
 	}
-	m.state = s
+	m.state, m.badState = s, false
 	m.named = map[string]bool{}
 	for _, id := range s.Objects() {
 		m.named[id] = true
@@ -271,6 +273,9 @@ func (m *importer) copy(w io.Writer, h hash.Hash) error {
 
 // settle asks, after the last entry, whether all is there.
 func (m *importer) settle() error {
+	if m.badState {
+		return nil // the observer knows
+	}
 	if m.state == nil {
 		return m.observer.problem(ruleNoState, &EntryError{Offset: m.archive.offset, Err: ErrNoState})
 	}

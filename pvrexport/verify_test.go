@@ -106,6 +106,33 @@ func TestVerifyArchive(t *testing.T) {
 	}
 }
 
+// A problem is reported once, not with what follows from it: a state that
+// cannot be read is not missing, and a stray entry is in no order.
+func TestVerifyArchiveReportsOnce(t *testing.T) {
+	st, ob := one()
+	for _, c := range []struct {
+		name string
+		in   []byte
+		want string
+	}{
+		{"bad state", archiveOf(t, item{name: "json", content: "[]"}, ob), "state"},
+		{"large state", archiveOf(t, item{name: "json", content: strings.Repeat(" ", pvrexport.MaxStateSize+1)}, ob), "limit"},
+		{"bad state and another", archiveOf(t, item{name: "json", content: "[]"}, st, ob), "state state-twice"},
+		{"stray", archiveOf(t, st, ob, item{name: "../x"}), "entry-name"},
+	} {
+		var got []string
+		for _, d := range verify(t, c.in, pvrexport.VerifyOptions{}) {
+			if d.Severity == diag.Error || d.Rule == "tar-order" {
+				got = append(got, d.Rule)
+			}
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %v, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 func TestVerifyErrors(t *testing.T) {
 	disk := errors.New("bad sector")
 	if _, _, err := pvrexport.Verify(context.Background(), errReader{disk}, pvrexport.VerifyOptions{TempDir: t.TempDir()}); !errors.Is(err, disk) {

@@ -434,6 +434,33 @@ func TestGoLayer(t *testing.T) {
 	}
 }
 
+// TestGoLayersShareNoEnvironment: builds for several architectures run at the
+// same time with the environment of the options. A build that appended its
+// GOARCH in place would hand it to the others.
+func TestGoLayersShareNoEnvironment(t *testing.T) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := slices.Grow(os.Environ(), 32)
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":         "module example.org/hello\n\ngo 1.24\n",
+		"main.go":        "package main\n\nfunc main() {}\n",
+		"container.yaml": "name: hello\nrootfs:\n  - go: .\n    at: /bin/hello\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build(t, dir, "amd64", container.Options{Go: container.GoTool{Path: goTool, Env: env}})
+	for i, v := range env[len(env):cap(env)] {
+		if v != "" {
+			t.Errorf("%d places behind the environment stands %q", i+1, v)
+		}
+	}
+}
+
 // TestExamplesAreReproducible builds the examples where they are and in a copy
 // that somebody else made: another path, umask and time, no version control.
 func TestExamplesAreReproducible(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -107,11 +108,14 @@ func (b *Builder) goBuild(ctx context.Context, p program, out string) error {
 	}
 	cmd := exec.CommandContext(ctx, b.opts.Go.Path, append(args, "--", p.pkg)...)
 	cmd.Dir = p.dir
-	cmd.Env = append(b.opts.Go.Env,
-		"CGO_ENABLED=0", "GOOS=linux", "GOARCH="+info.goarch, info.tuning,
+	// A slice of its own: builds run at the same time, and appending to the
+	// shared one would give a build another's GOARCH.
+	cmd.Env = slices.Concat(b.opts.Go.Env, []string{
+		"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + info.goarch, info.tuning,
 		// A value, because an empty variable would let the user's file of
 		// "go env -w" decide (cmd/go/internal/cfg, Getenv).
-		"GOFLAGS=-trimpath", "GOFIPS140=off", "PWD="+p.dir)
+		"GOFLAGS=-trimpath", "GOFIPS140=off", "PWD=" + p.dir,
+	})
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	var messages bytes.Buffer

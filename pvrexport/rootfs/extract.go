@@ -263,7 +263,7 @@ func (x *extraction) allow(full, what string, err error) error {
 	}
 	for _, soft := range []error{unix.EPERM, unix.EACCES, unix.ENOTSUP, unix.EINVAL, unix.ENOSPC, unix.E2BIG, unix.ERANGE} {
 		isXattr := strings.HasPrefix(what, "xattr")
-		if errors.Is(err, soft) && (isXattr || soft == unix.EPERM || soft == unix.EINVAL && what == "owner") {
+		if errors.Is(err, soft) && (isXattr || errors.Is(err, unix.EPERM) || what == "owner" && errors.Is(err, unix.EINVAL)) {
 			x.skips = append(x.skips, Skip{full, what, err})
 			return nil
 		}

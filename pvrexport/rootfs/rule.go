@@ -65,7 +65,7 @@ func (r Rule) check() error {
 	}
 	for _, x := range r.Xattrs {
 		if !storableXattr(x.Name) {
-			return fmt.Errorf("extended attribute %q: the name must start with user., trusted. or security.", x.Name)
+			return fmt.Errorf("extended attribute %q: want a name in one of the namespaces user, trusted, security", x.Name)
 		}
 	}
 	return nil

@@ -79,12 +79,11 @@ func (e External) command(file string, t *rootfs.Tree, o Options) (args, env []s
 	env = slices.Clone(e.Env)
 	switch e.Tool {
 	case "mksquashfs":
-		args, err = mksquashfsArgs(o)
-		args = append([]string{"-", file}, append(args, "-root-mode", strconv.FormatUint(uint64(root.Mode), 8),
+		args = append([]string{"-", file}, append(mksquashfsArgs(o), "-root-mode", strconv.FormatUint(uint64(root.Mode), 8),
 			"-root-uid", strconv.FormatUint(uint64(root.UID), 10), "-root-gid", strconv.FormatUint(uint64(root.GID), 10))...)
 		// With -tar, mksquashfs 4.5.1 ignores -root-time and gives the root the
 		// time of day, but no time later than this.
-		return args, append(env, "SOURCE_DATE_EPOCH="+strconv.FormatInt(latest(t), 10)), err
+		return args, append(env, "SOURCE_DATE_EPOCH="+strconv.FormatInt(latest(t), 10)), nil
 	case "tar2sqfs":
 		args, err = tar2sqfsArgs(o)
 		return append(args, file), append(env, "SOURCE_DATE_EPOCH="+strconv.FormatInt(o.ModTime.Unix(), 10)), err
@@ -101,7 +100,7 @@ func latest(t *rootfs.Tree) int64 {
 	return last
 }
 
-func mksquashfsArgs(o Options) ([]string, error) {
+func mksquashfsArgs(o Options) []string {
 	args := []string{"-tar", "-noappend", "-quiet", "-no-progress", "-b", strconv.Itoa(o.BlockSize), "-processors", strconv.Itoa(o.Workers)}
 	if o.Compression == None {
 		args = append(args, "-comp", "gzip", "-noI", "-noD", "-noF", "-noX", "-noId")
@@ -130,7 +129,7 @@ func mksquashfsArgs(o Options) ([]string, error) {
 			args = append(args, f.not)
 		}
 	}
-	return args, nil
+	return args
 }
 
 func tar2sqfsArgs(o Options) ([]string, error) {

@@ -2,6 +2,7 @@ package squashfs
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -60,7 +61,7 @@ type xattrIndex struct {
 // about it; reading its contents fails with errors.ErrUnsupported.
 func Open(r io.ReaderAt, size int64) (*Image, error) {
 	head := make([]byte, min(size, superblockSize))
-	if _, err := readFullAt(r, head, 0); err != nil {
+	if err := readFullAt(r, head, 0); err != nil {
 		return nil, fmt.Errorf("read squashfs superblock: %w", err)
 	}
 	sb, err := decodeSuperblock(head)
@@ -91,15 +92,15 @@ func Open(r io.ReaderAt, size int64) (*Image, error) {
 
 // readFullAt is ReadAt without the io.EOF that may come with a full read, and
 // with io.ErrUnexpectedEOF for a short one.
-func readFullAt(r io.ReaderAt, b []byte, off int64) (int, error) {
+func readFullAt(r io.ReaderAt, b []byte, off int64) error {
 	n, err := r.ReadAt(b, off)
 	if n == len(b) {
-		return n, nil
+		return nil
 	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
+	if err == nil || errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
 	}
-	return n, err
+	return err
 }
 
 func badf(off int64, format string, a ...any) error {
@@ -212,7 +213,7 @@ func (im *Image) readIndex(name string, pos, count uint64, width int) ([]uint64,
 		return nil, badf(int64(pos), "the %s needs %d bytes of index for %d entries, past the end of the image", name, blocks*8, count)
 	}
 	raw := make([]byte, blocks*8)
-	if _, err := readFullAt(im.r, raw, int64(pos)); err != nil {
+	if err := readFullAt(im.r, raw, int64(pos)); err != nil {
 		return nil, fmt.Errorf("read the index of the %s at byte %d: %w", name, pos, err)
 	}
 	index := make([]uint64, blocks)
@@ -235,7 +236,7 @@ func (im *Image) readXattrHeader() error {
 		return badf(int64(pos), "the xattr table is cut short")
 	}
 	var b [headerSize]byte
-	if _, err := readFullAt(im.r, b[:], int64(pos)); err != nil {
+	if err := readFullAt(im.r, b[:], int64(pos)); err != nil {
 		return fmt.Errorf("read the xattr table at byte %d: %w", pos, err)
 	}
 	start, count := binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint32(b[8:])

@@ -2,6 +2,7 @@ package squashfs
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -92,7 +93,7 @@ func (f *fileReader) WriteTo(w io.Writer) (int64, error) {
 			}
 			continue
 		}
-		if err := f.fill(); err == io.EOF {
+		if err := f.fill(); errors.Is(err, io.EOF) {
 			return total, nil
 		} else if err != nil {
 			return total, err
@@ -162,7 +163,7 @@ func (im *Image) readBlock(dst []byte, b block) ([]byte, error) {
 		return nil, err
 	}
 	if b.stored {
-		_, err := readFullAt(im.r, dst[:b.want], b.pos)
+		err := readFullAt(im.r, dst[:b.want], b.pos)
 		if err != nil {
 			return nil, fmt.Errorf("read data at byte %d: %w", b.pos, err)
 		}
@@ -170,7 +171,7 @@ func (im *Image) readBlock(dst []byte, b block) ([]byte, error) {
 	}
 	raw := im.buffers.Get().(*[]byte)
 	defer im.buffers.Put(raw)
-	if _, err := readFullAt(im.r, (*raw)[:b.length], b.pos); err != nil {
+	if err := readFullAt(im.r, (*raw)[:b.length], b.pos); err != nil {
 		return nil, fmt.Errorf("read data at byte %d: %w", b.pos, err)
 	}
 	return im.uncompress(dst, (*raw)[:b.length], b)
@@ -278,7 +279,7 @@ func (im *Image) loadFragment(id uint32) ([]byte, error) {
 	}
 	raw := im.buffers.Get().(*[]byte)
 	defer im.buffers.Put(raw)
-	if _, err := readFullAt(im.r, (*raw)[:b.length], b.pos); err != nil {
+	if err := readFullAt(im.r, (*raw)[:b.length], b.pos); err != nil {
 		return nil, fmt.Errorf("read fragment at byte %d: %w", b.pos, err)
 	}
 	out, err := im.codec.decompress(dst, (*raw)[:b.length])

@@ -262,7 +262,7 @@ func (f *openFile) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := f.r.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = pathError("read", f.name, err)
 	}
 	return n, err

@@ -25,8 +25,8 @@ type metaCache struct {
 	max   int
 }
 
-func (c *metaCache) init(max int) {
-	c.byPos, c.used, c.max = make(map[int64]*list.Element, max), list.New(), max
+func (c *metaCache) init(most int) {
+	c.byPos, c.used, c.max = make(map[int64]*list.Element, most), list.New(), most
 }
 
 func (c *metaCache) get(pos int64) *metaEntry {
@@ -61,7 +61,7 @@ func (im *Image) metaHeader(pos, end int64) (length int, compressed bool, err er
 	if pos < superblockSize || pos > end-2 {
 		return 0, false, badf(pos, "a metadata block starts past the end of its table at %d", end)
 	}
-	if _, err := readFullAt(im.r, h[:], pos); err != nil {
+	if err := readFullAt(im.r, h[:], pos); err != nil {
 		return 0, false, fmt.Errorf("read metadata at byte %d: %w", pos, err)
 	}
 	v := binary.LittleEndian.Uint16(h[:])
@@ -86,7 +86,7 @@ func (im *Image) metaBlock(pos, end int64) ([]byte, int64, error) {
 		return nil, 0, err
 	}
 	raw := make([]byte, length)
-	if _, err := readFullAt(im.r, raw, pos+2); err != nil {
+	if err := readFullAt(im.r, raw, pos+2); err != nil {
 		return nil, 0, fmt.Errorf("read metadata at byte %d: %w", pos, err)
 	}
 	m := &metaEntry{pos, raw, pos + 2 + int64(length)}

@@ -82,7 +82,7 @@ func (im *Image) Verify(ctx context.Context, opts VerifyOptions) ([]Problem, Ver
 		v.checkSuperblock, v.checkPadding, v.checkTables, v.checkXattrs,
 		v.scanInodes, v.walk, v.checkExports, v.checkData,
 	} {
-		if err := step(ctx); err != nil && !v.note(Damage, "table", "", err) {
+		if err := step(ctx); err != nil && !v.note("table", "", err) {
 			return nil, v.stats, err
 		}
 	}
@@ -116,9 +116,9 @@ func (v *verifier) add(g Gravity, rule, path string, off int64, format string, a
 }
 
 // note records an error that tells of bad data and says whether it was one.
-func (v *verifier) note(g Gravity, rule, path string, err error) bool {
+func (v *verifier) note(rule, path string, err error) bool {
 	if bad, ok := errors.AsType[*FormatError](err); ok {
-		v.add(g, rule, path, bad.Offset, "%s", bad.What)
+		v.add(Damage, rule, path, bad.Offset, "%s", bad.What)
 		return true
 	}
 	return false
@@ -262,7 +262,7 @@ func (v *verifier) checkMeta(pos, end int64) (int64, error) {
 		return next, nil
 	}
 	raw := make([]byte, length)
-	if _, err := readFullAt(v.im.r, raw, pos+2); err != nil {
+	if err := readFullAt(v.im.r, raw, pos+2); err != nil {
 		return 0, fmt.Errorf("read metadata at byte %d: %w", pos, err)
 	}
 	if p, ok := v.im.kernelRules(raw); ok {
@@ -280,7 +280,7 @@ func (v *verifier) checkXattrs(context.Context) error {
 			err = b.takeXattrs(list)
 		}
 		if err != nil {
-			if !v.note(Damage, "xattr", "", err) {
+			if !v.note("xattr", "", err) {
 				return err
 			}
 			if v.stats.More > 0 {

@@ -90,7 +90,7 @@ func (v *verifier) checkData(ctx context.Context) error {
 	for i := range v.im.sb.Fragments {
 		b, err := v.im.fragmentBlock(i)
 		if err != nil {
-			if !v.note(Damage, "fragment", "", err) {
+			if !v.note("fragment", "", err) {
 				return err
 			}
 			continue
@@ -140,7 +140,7 @@ func (v *verifier) distinct() []dataBlock {
 			check.want = blk.length // its length is not known before
 		}
 		if err := v.im.checkBlock(check); err != nil {
-			v.note(Damage, "block", v.owner(b), err)
+			v.note("block", v.owner(b), err)
 			continue
 		}
 		tables := blk.pos+int64(blk.length) > int64(v.im.sb.InodeTable)
@@ -219,7 +219,7 @@ func (v *verifier) uncompressAll(ctx context.Context, blocks []dataBlock) error 
 		if f.rule != "" {
 			v.add(Kernel, "codec", v.owner(b), b.pos, "data block: %s", f.rule)
 		}
-		if f.err != nil && !v.note(Damage, "block", v.owner(b), f.err) {
+		if f.err != nil && !v.note("block", v.owner(b), f.err) {
 			failed = cmp.Or(failed, f.err)
 		}
 	}
@@ -230,7 +230,7 @@ func (v *verifier) uncompressAll(ctx context.Context, blocks []dataBlock) error 
 func (im *Image) tryBlock(i int, d dataBlock, buf, raw []byte) found {
 	f := found{i: i}
 	b := d.block()
-	if _, f.err = readFullAt(im.r, raw[:b.length], b.pos); f.err != nil {
+	if f.err = readFullAt(im.r, raw[:b.length], b.pos); f.err != nil {
 		f.err = fmt.Errorf("read data at byte %d: %w", b.pos, f.err)
 		return f
 	}

@@ -106,7 +106,7 @@ func (v *verifier) walk(ctx context.Context) error {
 		left -= top.n.listing()
 		sub, err := v.directory(top, &stack)
 		if err != nil {
-			if !v.note(Damage, "directory", top.path, err) {
+			if !v.note("directory", top.path, err) {
 				return pathError("read", top.path, err)
 			}
 			continue

@@ -64,7 +64,7 @@ func Write(ctx context.Context, w io.WriteSeeker, t *rootfs.Tree, opts Options) 
 		BlockSize:   uint32(o.BlockSize),
 		Compression: o.Compression,
 		BlockLog:    uint16(bits.TrailingZeros(uint(o.BlockSize))),
-		Flags:       o.flags(p),
+		Flags:       o.flags(),
 	}
 	head := make([]byte, superblockSize)
 	if c := compressorOptions(o); c != nil {
@@ -87,7 +87,7 @@ func Write(ctx context.Context, w io.WriteSeeker, t *rootfs.Tree, opts Options) 
 	return p.stats, nil
 }
 
-func (o Options) flags(p *plan) uint16 {
+func (o Options) flags() uint16 {
 	flags := uint16(0)
 	for flag, set := range map[uint16]bool{
 		flagNoFragments:       o.NoFragments,
