@@ -117,18 +117,13 @@ func firstFile(chain string) string {
 	return first
 }
 
-// resolve resolves a chain; what is wrong with the files goes to standard
-// error, and the command ends with ErrFindings.
+// resolve resolves a chain.
 func (k *kasFlags) resolve(c *cobra.Command, env Env, chain string) (*kas.Config, error) {
 	r, err := k.resolver(env, false, firstFile(chain))
 	if err != nil {
 		return nil, err
 	}
-	config, err := r.Resolve(c.Context(), chain)
-	if found := kas.Findings(err); found != nil {
-		return nil, printFindings(env.Stderr, found)
-	}
-	return config, err
+	return r.Resolve(c.Context(), chain)
 }
 
 // printFindings prints findings one a line and ends the command with
@@ -203,9 +198,7 @@ func kasConf(env Env) *cobra.Command {
 			if err == nil {
 				layers, err = config.BBLayersConf()
 			}
-			if found := kas.Findings(err); found != nil {
-				return printFindings(env.Stderr, found)
-			} else if err != nil {
+			if err != nil {
 				return err
 			}
 			switch only {
@@ -326,9 +319,7 @@ func kasResolve(env Env) *cobra.Command {
 				return err
 			}
 			repos, err := config.Repos()
-			if found := kas.Findings(err); found != nil {
-				return printFindings(env.Stderr, found)
-			} else if err != nil {
+			if err != nil {
 				return err
 			}
 			r := describe(config, repos, args[0])

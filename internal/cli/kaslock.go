@@ -60,9 +60,7 @@ left alone. Pinned repositories stay as they are without --update.
 				return err
 			}
 			res, err := r.Lock(c.Context(), args[0], remote)
-			if found := kas.Findings(err); found != nil {
-				return printFindings(env.Stderr, found)
-			} else if err != nil {
+			if err != nil {
 				return err
 			}
 			if !dry {
@@ -147,9 +145,7 @@ when everything is known, and left alone otherwise.
 				return err
 			}
 			pins, kept, err := config.Pin(c.Context(), remote, keep)
-			if found := kas.Findings(err); found != nil {
-				return printFindings(env.Stderr, found)
-			} else if err != nil {
+			if err != nil {
 				return err
 			}
 			out, err := config.Dump(kas.DumpOptions{Commits: pins})
