@@ -18,6 +18,7 @@ import (
 
 	"github.com/pvkit/pvkit/internal/testns"
 	"github.com/pvkit/pvkit/runtime/xconnect"
+	"github.com/pvkit/pvkit/runtime/xconnect/relay"
 )
 
 // raw is a client of the test's own making.
@@ -197,7 +198,7 @@ func TestDescriptorFlood(t *testing.T) {
 			most = max(most, openFiles(t))
 		}
 	}
-	if limit := files + 3*10 + 512 + 2*253; most > limit {
+	if limit := files + 3*10 + relay.MaxHeld + 2*253; most > limit {
 		t.Errorf("%d descriptors during the flood, the limit is %d", most, limit)
 	}
 	for _, c := range conns {

@@ -53,9 +53,8 @@ func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error 
 		return err
 	}
 	env.Ready()
-	held := &budget{}
 	return relay.Serve(ctx, env, ln, func(ctx context.Context, c *net.UnixConn) error {
-		return serve(ctx, l, env, name, newStream(c, held))
+		return serve(ctx, l, env, name, newStream(c, env.Stats.HoldFiles))
 	})
 }
 

@@ -342,3 +342,35 @@ func TestNoEavesdropping(t *testing.T) {
 		t.Errorf("the link's client heard %q", got)
 	}
 }
+
+// The usual programs work on a link for one name, and meet an error beyond it.
+func TestToolsOnInterface(t *testing.T) {
+	eachBus(t, func(t *testing.T, provider *testns.Container) {
+		startService(t, provider, "org.test.Service")
+		startService(t, provider, "org.test.Other")
+		consumer, _ := link(t, provider, xconnect.Link{Role: "nobody", Interface: "org.test.Service"})
+		const addr = "unix:path=" + busPath
+		for _, c := range []struct {
+			cmd, want string // %s is the name; want is of the allowed one
+		}{
+			{"dbus-send --bus=" + addr + " --print-reply --dest=%s /obj org.test.Iface.Echo string:hello", `string "hello"`},
+			{"gdbus call --address " + addr + " --dest %s --object-path /obj --method org.test.Iface.Echo hello", "('hello',)"},
+			{"busctl --address=" + addr + " call %s /obj org.test.Iface Echo s hello", `s "hello"`},
+			{"gdbus wait --address " + addr + " --timeout 1 %s", ""},
+		} {
+			f := strings.Fields(c.cmd)
+			for _, name := range []string{"org.test.Service", "org.test.Other"} {
+				args := strings.Fields(strings.ReplaceAll(c.cmd, "%s", name))[1:]
+				out, err := consumer.Command(testreq.Tool(t, f[0]), args...).CombinedOutput()
+				ok := err == nil && strings.Contains(string(out), c.want)
+				if ok != (name == "org.test.Service") {
+					t.Errorf("%s, %s: %v %s", c.cmd, name, err, out)
+				}
+			}
+		}
+		out, err := consumer.Command(testreq.Tool(t, "busctl"), "--address="+addr, "list", "--no-legend").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "org.test.Service") || strings.Contains(string(out), "org.test.Other") {
+			t.Errorf("busctl list: %v\n%s", err, out)
+		}
+	})
+}

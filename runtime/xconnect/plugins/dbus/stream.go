@@ -7,19 +7,15 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pvkit/pvkit/runtime/xconnect/relay"
 )
 
 // bufferSize is what an idle connection holds in each direction. A header that
 // does not fit makes its stream's buffer grow, up to maxHeader.
 const bufferSize = 4 << 10
-
-// maxHeld is how many descriptors the connections of a link hold together. A
-// client that sends some and not their message is cut, and no other link
-// notices.
-const maxHeld = 512
 
 var errDescriptors = errors.New("descriptors that belong to no message")
 
@@ -31,13 +27,10 @@ type stream struct {
 	r, w int   // buf[r:w] has been read and not used
 	fds  []int // received, not yet claimed by a message
 	oob  []byte
-	held *budget
+	held func(n int) int // counts what the link holds: xconnect.Stats.HoldFiles
 }
 
-// budget counts the descriptors that a link's connections hold on their way.
-type budget struct{ n atomic.Int64 }
-
-func newStream(c *net.UnixConn, held *budget) *stream {
+func newStream(c *net.UnixConn, held func(int) int) *stream {
 	return &stream{conn: c, held: held, buf: make([]byte, bufferSize), oob: make([]byte, unix.CmsgSpace(maxFDs*4))}
 }
 
@@ -54,7 +47,7 @@ func (s *stream) release(fds []int) {
 	for _, fd := range fds {
 		_ = unix.Close(fd) // nothing was written through it here
 	}
-	s.held.n.Add(-int64(len(fds)))
+	s.held(-len(fds))
 }
 
 // fill reads once more.
@@ -104,13 +97,12 @@ func (s *stream) collect(oob []byte) error {
 			return fmt.Errorf("read control message: %w", err)
 		}
 		s.fds = append(s.fds, fds...)
-		s.held.n.Add(int64(len(fds)))
+		if n := s.held(len(fds)); n > relay.MaxHeld {
+			return fmt.Errorf("%w: the link holds %d", relay.ErrTooManyFiles, n)
+		}
 	}
 	if len(s.fds) > 2*maxFDs { // those of one message, and the start of the next
 		return fmt.Errorf("%w: %d of them", errDescriptors, len(s.fds))
-	}
-	if n := s.held.n.Load(); n > maxHeld {
-		return fmt.Errorf("the link's connections hold %d descriptors, the limit is %d", n, maxHeld)
 	}
 	return nil
 }
