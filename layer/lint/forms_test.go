@@ -78,6 +78,7 @@ func TestClobberForms(t *testing.T) {
 		{"distro :append:override", "demo/conf/distro/d.conf", `X:append:d = " x"`, ""},
 		{"distro :override:append", "demo/conf/distro/d.conf", `X:d:append = " x"`, "override-append 1"},
 		{"distro :override +=", "demo/conf/distro/d.conf", `X:d += "x"`, "override-append 1"},
+		{"another recipe's override", "build/conf/local.conf", `SRC:pn-other:append = " x"`, ""},
 		{"recipe +=", recipe, `X += "x"`, "weak-default-clobber 1"},
 		{"recipe :append", recipe, `X:append = " x"`, ""},
 		{"recipe, own class, before", recipe, "Y += \"x\"\ninherit own", "weak-default-clobber 1"},
@@ -94,6 +95,7 @@ func TestClobberForms(t *testing.T) {
 			files := maps.Clone(stack)
 			files["demo/recipes-a/b/b_1.bb"] = "require b.inc\ninherit own\n"
 			files["demo/recipes-a/b/b.inc"] = ""
+			files["demo/recipes-a/c/c_1.bb"] = "SRC = \"a b\"\nSRC:extra += \"c\"\n# pvkit: disable-file=override-append it makes this recipe worth a look\n"
 			if strings.Contains(tt.name, "multiconfig") {
 				files["core/conf/bitbake.conf"] = strings.Replace(files["core/conf/bitbake.conf"], "\n", "\ninclude conf/multiconfig/${BB_CURRENT_MC}.conf\n", 1)
 			}

@@ -50,7 +50,7 @@ func addsToOverride(a *bitbake.Assign) bool {
 func replacedBases(p *Pass) {
 	for _, name := range p.D.Names() {
 		base, words := splitName(name)
-		if len(words) == 0 || base == completed {
+		if len(words) == 0 || base == completed || p.otherRecipe(words) {
 			continue
 		}
 		events := contents(p.D.History(name))
@@ -83,6 +83,19 @@ func replacedBases(p *Pass) {
 		}
 		p.report(d)
 	}
+}
+
+// otherRecipe reports whether override words name another recipe than the one
+// that is looked at: what its variables hold does not matter then.
+func (p *Pass) otherRecipe(words []string) bool {
+	if p.Recipe == nil {
+		return false
+	}
+	pn, _, err := p.D.Get("PN")
+	return slices.ContainsFunc(words, func(w string) bool {
+		name, ok := strings.CutPrefix(w, "pn-")
+		return ok && (err != nil || !pn.Known || name != pn.Text)
+	})
 }
 
 // spoken is a statement's name with its operator, where that matters.
