@@ -4,6 +4,7 @@ import (
 	"github.com/pvkit/pvkit/runtime/xconnect"
 	"github.com/pvkit/pvkit/runtime/xconnect/plugins/dbus"
 	"github.com/pvkit/pvkit/runtime/xconnect/plugins/drm"
+	"github.com/pvkit/pvkit/runtime/xconnect/plugins/rest"
 	"github.com/pvkit/pvkit/runtime/xconnect/plugins/unix"
 	"github.com/pvkit/pvkit/runtime/xconnect/plugins/wayland"
 )
@@ -13,6 +14,7 @@ import (
 func plugins(devices []string) []xconnect.Plugin {
 	return []xconnect.Plugin{
 		unix.Plugin{},
+		rest.Plugin{},
 		dbus.Plugin{},
 		drm.Plugin{Allow: devices},
 		wayland.Plugin{},

@@ -45,6 +45,14 @@ func Both(ctx context.Context, consumer, provider *net.UnixConn, counts Counts) 
 
 // Join is Both for connections on which something has passed already.
 func Join(ctx context.Context, c, p *Conn, counts Counts) error {
+	return JoinFunc(ctx, c, p, counts, nil, nil)
+}
+
+// JoinFunc is Join for a plugin that moves a direction's bytes by itself: up
+// those of the consumer, down those of the provider; nil means Copy. Such a
+// function returns the error that ended it, io.EOF at the end of its input,
+// and leaves it to JoinFunc to pass that end on.
+func JoinFunc(ctx context.Context, c, p *Conn, counts Counts, up, down func() error) error {
 	stop := context.AfterFunc(ctx, func() {
 		past := time.Unix(1, 0)
 		c.net.SetDeadline(past)
@@ -52,12 +60,19 @@ func Join(ctx context.Context, c, p *Conn, counts Counts) error {
 	})
 	defer stop()
 	var ended atomic.Int32
-	up := &pump{from: c, to: p, count: counts.ToProvider, hold: counts.HoldFiles, ended: &ended}
-	down := &pump{from: p, to: c, count: counts.ToConsumer, hold: counts.HoldFiles, ended: &ended}
+	upward := &pump{from: c, to: p, count: counts.ToProvider, hold: counts.HoldFiles, ended: &ended, move: up}
+	downward := &pump{from: p, to: c, count: counts.ToConsumer, hold: counts.HoldFiles, ended: &ended, move: down}
 	done := make(chan error, 1)
-	go func() { done <- down.run() }()
-	uerr := up.run()
-	return errors.Join(uerr, <-done)
+	go func() { done <- downward.run() }()
+	err := upward.run()
+	return errors.Join(err, <-done)
+}
+
+// Copy moves what from receives to the other side until something ends it.
+func Copy(from, to *Conn, count func(int), hold func(int) int) error {
+	p := &pump{from: from, to: to, count: count, hold: hold}
+	defer p.release()
+	return p.copy()
 }
 
 // pump is one direction.
@@ -66,6 +81,7 @@ type pump struct {
 	count    func(int)
 	hold     func(int) int
 	ended    *atomic.Int32 // directions that are over, shared by the two
+	move     func() error  // instead of copy
 	buf      *buffer
 	n, oobn  int
 	flags    int
@@ -73,11 +89,12 @@ type pump struct {
 }
 
 func (p *pump) run() error {
-	err := p.copy()
-	if p.buf != nil {
-		putBuffer(p.buf)
-		p.buf = nil
+	move := p.move
+	if move == nil {
+		move = p.copy
 	}
+	err := move()
+	p.release()
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
 		p.finish()
@@ -93,6 +110,13 @@ func (p *pump) run() error {
 	}
 	p.abort()
 	return err
+}
+
+func (p *pump) release() {
+	if p.buf != nil {
+		putBuffer(p.buf)
+		p.buf = nil
+	}
 }
 
 // finish passes the end on, then waits for the sender to close altogether, for
