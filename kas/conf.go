@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/pvkit/pvkit/internal/diag"
 )
 
 // LocalConf is the conf/local.conf that kas writes (libcmds.py,
@@ -72,21 +74,20 @@ type Block struct {
 // cannot sort.
 func (c *Config) Blocks(key string) ([]Block, error) {
 	entries := c.Root.Get(key).Entries()
-	out := make([]Block, len(entries))
-	for i, e := range entries {
-		if k := entries[0].Key.Kind; e.Key.Kind != String && len(entries) > 1 && (k == String || k != e.Key.Kind) ||
-			e.Key.Kind == String && k != String {
-			return nil, &FileError{e.Key.Pos.File, schemaFinding(e.Key, fmt.Sprintf(
-				"%s has the id %s: kas cannot sort ids of different types; write it in quotes", key, show(e.Key)))}
+	for _, e := range entries[min(len(entries), 1):] {
+		if class := sortClass(e.Key); class == "" || class != sortClass(entries[0].Key) {
+			bad := e.Key
+			if bad.Kind == String {
+				bad = entries[0].Key
+			}
+			return nil, &FileError{bad.Pos.File, []diag.Diagnostic{{Pos: bad.Pos, Severity: diag.Error, Rule: RuleSchema, Message: fmt.Sprintf(
+				"%s has the id %s: kas cannot sort ids of different types; write it in quotes", key, show(bad))}}}
 		}
+	}
+	out := make([]Block, len(entries))
+	for i, e := range sortedEntries(entries) {
 		out[i] = Block{ID: keyText(e.Key), Entry: e}
 	}
-	slices.SortStableFunc(out, func(a, b Block) int {
-		if a.Entry.Key.Kind == Int && b.Entry.Key.Kind == Int {
-			return cmp.Or(cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID))
-		}
-		return cmp.Compare(a.ID, b.ID)
-	})
 	return out, nil
 }
 

@@ -230,7 +230,3 @@ func (d Dialect) off(v *Value) bool {
 	}
 	return false
 }
-
-func schemaFinding(v *Value, msg string) []diag.Diagnostic {
-	return []diag.Diagnostic{{Pos: v.Pos, Severity: diag.Error, Rule: RuleSchema, Message: msg}}
-}

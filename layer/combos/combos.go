@@ -265,10 +265,20 @@ func (r *runner) resolve(ctx context.Context, name string, sel *menu.Selection) 
 	found = slices.DeleteFunc(found, func(d diag.Diagnostic) bool { return d.Severity == diag.Note || !refuses[d.Rule] && !judged[d.Rule] })
 	for i := range found {
 		if found[i].Pos.Line == 0 {
-			found[i].Pos = r.o.Tree.Root.Pos // what the menu wrote has no line
+			found[i].Pos = r.symbolPos(found[i].Message)
 		}
 	}
 	return c, found, err
+}
+
+// symbolPos is the place for a finding in what the menu wrote, which has no
+// lines: that of the symbol whose name begins the message.
+func (r *runner) symbolPos(message string) diag.Position {
+	name, _, _ := strings.Cut(message, " ")
+	if sym := r.o.Tree.Lookup(name); sym != nil && sym.Defined() {
+		return sym.Pos()
+	}
+	return r.o.Tree.Root.Pos
 }
 
 // find notes a finding; the same one of many combinations once.
