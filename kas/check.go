@@ -37,7 +37,11 @@ func (r *Resolver) Check(ctx context.Context, chain string) (*Config, []diag.Dia
 	}
 	if c.Root != nil {
 		k := checker{c: c, found: found}
-		k.all()
+		k.files()
+		if len(found) == 0 {
+			// With a file left out, these would only follow from that.
+			k.whole()
+		}
 		found = k.found
 	}
 	diag.Sort(found)
@@ -91,7 +95,8 @@ func (k *checker) add(sev diag.Severity, rule string, pos diag.Position, hint, f
 	return &k.found[len(k.found)-1]
 }
 
-func (k *checker) all() {
+// files checks each file by itself.
+func (k *checker) files() {
 	k.found = append(k.found, k.c.Warnings...)
 	done := map[string]bool{}
 	for _, use := range k.c.Files {
@@ -100,6 +105,10 @@ func (k *checker) all() {
 			k.file(use)
 		}
 	}
+}
+
+// whole checks what the files make together.
+func (k *checker) whole() {
 	k.merged()
 	k.blocks()
 	k.overrides()

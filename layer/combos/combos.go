@@ -221,7 +221,7 @@ func (r *runner) combo(ctx context.Context, i int, at reached, out *Combo) error
 	}
 	for _, d := range found {
 		r.find(d)
-		if d.Severity == diag.Error && refuses[d.Rule] && out.Refused == "" {
+		if refused(d) && out.Refused == "" {
 			out.Refused = d.Pos.String() + ": " + d.Message
 		}
 	}
@@ -250,6 +250,8 @@ var refuses = map[string]bool{
 	kas.RuleSyntax: true, kas.RuleSchema: true, kas.RuleVersion: true, kas.RuleInclude: true, kas.RuleRepo: true,
 }
 
+func refused(d diag.Diagnostic) bool { return d.Severity == diag.Error && refuses[d.Rule] }
+
 // judged are the rules whose findings are about combinations. The others are
 // the same for every chain, and `pvkit kas check` has them.
 var judged = map[string]bool{kas.RuleOrder: true, kas.RuleNull: true, kas.RuleDuplicate: true, kas.RulePatch: true, kas.RuleInert: true}
@@ -263,6 +265,10 @@ func (r *runner) resolve(ctx context.Context, name string, sel *menu.Selection) 
 	}
 	c, found, err := r.kas.Check(ctx, file)
 	found = slices.DeleteFunc(found, func(d diag.Diagnostic) bool { return d.Severity == diag.Note || !refuses[d.Rule] && !judged[d.Rule] })
+	if slices.ContainsFunc(found, refused) {
+		// What kas refuses is not merged whole: the rest would only follow.
+		found = slices.DeleteFunc(found, func(d diag.Diagnostic) bool { return !refused(d) })
+	}
 	for i := range found {
 		if found[i].Pos.Line == 0 {
 			found[i].Pos = r.symbolPos(found[i].Message)

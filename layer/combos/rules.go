@@ -213,8 +213,8 @@ func (r *runner) side(ctx context.Context, name string, conf *kconfig.Config) (*
 	if err != nil {
 		return nil, nil
 	}
-	c, _, err := r.resolve(ctx, name, sel)
-	if err != nil || c == nil {
+	c, found, err := r.resolve(ctx, name, sel)
+	if err != nil || c == nil || slices.ContainsFunc(found, refused) {
 		return nil, err
 	}
 	e, absent, err := r.evaluate(ctx, c)
