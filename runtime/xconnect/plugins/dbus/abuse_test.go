@@ -18,6 +18,7 @@ import (
 
 	"github.com/pvkit/pvkit/internal/testns"
 	"github.com/pvkit/pvkit/runtime/xconnect"
+	dbusplugin "github.com/pvkit/pvkit/runtime/xconnect/plugins/dbus"
 	"github.com/pvkit/pvkit/runtime/xconnect/relay"
 )
 
@@ -266,5 +267,28 @@ func TestNeverReads(t *testing.T) {
 	}
 	if sent > 8<<20 {
 		t.Errorf("it could send %d bytes without reading an answer", sent)
+	}
+}
+
+// A client that takes its time is cut, however often it sends a byte.
+func TestSlowHandshake(t *testing.T) {
+	provider := startDaemon(t)
+	consumer, _ := linkWith(t, dbusplugin.Plugin{HandshakeTime: 300 * time.Millisecond}, provider, xconnect.Link{Role: "any"})
+	c := raw(t, consumer)
+	began := time.Now()
+	for _, b := range []byte("\x00AUTH EXTERNAL " + strings.Repeat("30", 500)) {
+		if _, err := c.Write([]byte{b}); err != nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("it could go on for %v", d)
+	}
+	// One that introduced itself may be silent for as long as it likes.
+	quiet := connect(t, consumer)
+	time.Sleep(400 * time.Millisecond)
+	if err := quiet.BusObject().Call("org.freedesktop.DBus.GetId", 0).Err; err != nil {
+		t.Error(err)
 	}
 }

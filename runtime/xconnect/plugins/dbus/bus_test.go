@@ -205,14 +205,16 @@ func (s *service) Swap(fd dbus.UnixFD) (dbus.UnixFD, *dbus.Error) {
 	if _, err := f.WriteString("seen by the service"); err != nil {
 		return 0, dbus.MakeFailedError(err)
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return 0, dbus.MakeFailedError(err)
 	}
-	w.WriteString("from the service")
-	w.Close()
-	s.t.Cleanup(func() { r.Close() })
-	return dbus.UnixFD(r.Fd()), nil
+	s.t.Cleanup(func() { unix.Close(p[0]) }) // it is sent after this returns
+	_, err := unix.Write(p[1], []byte("from the service"))
+	if err = errors.Join(err, unix.Close(p[1])); err != nil {
+		return 0, dbus.MakeFailedError(err)
+	}
+	return dbus.UnixFD(p[0]), nil
 }
 
 func (s *service) Whoami(sender dbus.Sender) (uint32, *dbus.Error) {

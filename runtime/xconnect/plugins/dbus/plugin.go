@@ -16,6 +16,7 @@
 package dbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,14 +37,21 @@ const (
 	passwdLimit = 1 << 20
 )
 
+// handshakeTime is libdbus's own limit, auth_timeout of dbus-daemon(1).
+const handshakeTime = 30 * time.Second
+
 // Plugin serves links of type dbus. Its zero value is ready.
-type Plugin struct{}
+type Plugin struct {
+	// HandshakeTime is how long a client may take to introduce itself; 0 means
+	// 30 seconds.
+	HandshakeTime time.Duration
+}
 
 // Type is the graph's name for these links.
 func (Plugin) Type() string { return "dbus" }
 
 // Run listens at the link's target until ctx is done.
-func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error {
+func (p Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error {
 	name, err := restriction(l)
 	if err != nil {
 		return err
@@ -54,7 +62,16 @@ func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error 
 	}
 	env.Ready()
 	return relay.Serve(ctx, env, ln, func(ctx context.Context, c *net.UnixConn) error {
-		return serve(ctx, l, env, name, newStream(c, env.Stats.HoldFiles))
+		s := &session{
+			client:   newStream(c, env.Stats.HoldFiles),
+			toClient: &sink{conn: c, sent: env.Stats.ToConsumer},
+			countBus: env.Stats.ToProvider,
+			limit:    time.Now().Add(cmp.Or(p.HandshakeTime, handshakeTime)),
+		}
+		if name != "" {
+			s.filter = newFilter(name)
+		}
+		return serve(ctx, l, env, s)
 	})
 }
 
@@ -72,22 +89,14 @@ func restriction(l xconnect.Link) (string, error) {
 }
 
 // serve serves one client.
-func serve(ctx context.Context, l xconnect.Link, env xconnect.Env, name string, client *stream) error {
+func serve(ctx context.Context, l xconnect.Link, env xconnect.Env, s *session) error {
 	accepted := time.Now()
-	s := &session{
-		client:   client,
-		toClient: &sink{conn: client.conn, sent: env.Stats.ToConsumer},
-		countBus: env.Stats.ToProvider,
-	}
-	if name != "" {
-		s.filter = newFilter(name)
-	}
 	ctx, over := context.WithCancel(ctx)
 	defer over()
 	closeWithLink := func(c *net.UnixConn) {
 		context.AfterFunc(ctx, func() { _ = c.Close() }) // run may have closed it before
 	}
-	closeWithLink(client.conn)
+	closeWithLink(s.client.conn)
 	s.dial = func() (*net.UnixConn, uint32, error) {
 		cred := linkCred(ctx, l, env)
 		conn, err := env.Provider.DialAs(ctx, "unix", l.Socket, cred)

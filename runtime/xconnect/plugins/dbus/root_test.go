@@ -19,6 +19,11 @@ const busPath = "/run/bus" // in the provider, and the link's target
 // of the test stops it and demands that it returned nil and left nothing.
 func link(t testing.TB, provider *testns.Container, l xconnect.Link) (consumer *testns.Container, stats *xconnect.Stats) {
 	t.Helper()
+	return linkWith(t, dbus.Plugin{}, provider, l)
+}
+
+func linkWith(t testing.TB, p dbus.Plugin, provider *testns.Container, l xconnect.Link) (consumer *testns.Container, stats *xconnect.Stats) {
+	t.Helper()
 	consumer = container(t)
 	l.Type, l.Name, l.Target, l.Socket = "dbus", "bus", busPath, busPath
 	l.Consumer, l.Provider = xconnect.Peer{Name: "consumer", PID: consumer.PID}, xconnect.Peer{Name: "provider", PID: provider.PID}
@@ -37,7 +42,7 @@ func link(t testing.TB, provider *testns.Container, l xconnect.Link) (consumer *
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { done <- dbus.Plugin{}.Run(ctx, l, env) }()
+	go func() { done <- p.Run(ctx, l, env) }()
 	select {
 	case <-ready:
 	case err := <-done:

@@ -14,20 +14,17 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Times of a connection: for the whole handshake, as libdbus has it, and for
-// what the bus still has to say after the client has closed.
-const (
-	handshakeTime = 30 * time.Second
-	lastWords     = time.Second
-)
+// lastWords is how long the bus may still speak after the client has closed.
+const lastWords = time.Second
 
 // session is one connection of a client's, and the one to the bus that goes
 // with it.
 type session struct {
 	client *stream
-	bus    *stream // after auth
-	uid    uint32  // what the bus was told
-	fds    bool    // the bus agreed to pass descriptors
+	bus    *stream   // after auth
+	uid    uint32    // what the bus was told
+	limit  time.Time // for the handshake
+	fds    bool      // the bus agreed to pass descriptors
 	guid   string
 
 	dial   func() (*net.UnixConn, uint32, error) // to the bus, as the role
@@ -76,8 +73,7 @@ func quiet(err error) error {
 
 // handshake plays the server for the client up to its BEGIN.
 func (s *session) handshake() error {
-	deadline := time.Now().Add(handshakeTime)
-	if err := s.client.conn.SetDeadline(deadline); err != nil {
+	if err := s.client.conn.SetDeadline(s.limit); err != nil {
 		return err
 	}
 	if err := s.client.need(1); err != nil {
@@ -127,7 +123,7 @@ func (s *session) auth() (string, error) {
 	}
 	s.bus, s.uid = newStream(conn, s.client.held), uid
 	s.toBus = &sink{conn: conn, sent: s.countBus}
-	if err := conn.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
+	if err := conn.SetDeadline(s.limit); err != nil {
 		return "", err
 	}
 	l, err := s.ask("\x00" + externalLine(uid))
