@@ -195,3 +195,20 @@ func TestBuildDirectory(t *testing.T) {
 		t.Errorf("code %d: %q\n%s", code, out, errs)
 	}
 }
+
+// A kas project may have no layer of its own, and files that set one thing.
+func TestKasFilesWithoutALayer(t *testing.T) {
+	writeTree(t, map[string]string{
+		"kas/board.yaml":   "header:\n  version: 16\nmachine: board\n",
+		"kas/feature.yaml": "header:\n  version: 16\nlocal_conf_header:\n  f: |\n    F:append = \" x\"\n",
+	})
+	for _, tt := range []struct{ file, variable, want string }{
+		{"kas/board.yaml", "MACHINE", "board\n"},
+		{"kas/feature.yaml", "F", " x\n"},
+	} {
+		code, out, errs := run(t, "getvar", "--value", "-c", tt.file, tt.variable)
+		if code != 0 || out != tt.want || strings.Contains(errs, "bblayers.conf") {
+			t.Errorf("%s: %d %q, want %q\n%s", tt.file, code, out, tt.want, errs)
+		}
+	}
+}

@@ -37,23 +37,25 @@ type Config struct {
 func (p *Project) configure(o OpenOptions) {
 	layers := slices.Concat(p.Below, p.Layers)
 	add := func(c *Config) {
-		if c.topDir == "" {
-			c.topDir = p.Root + "/build/" + strings.ReplaceAll(c.Name, " ", "-")
-		}
-		if !c.real {
-			c.layers = layers
-		}
+		p.settle(c, layers)
 		p.Configs = append(p.Configs, c)
 	}
 	if o.BuildDir != "" {
 		add(&Config{Name: "build directory " + o.BuildDir, Kind: "build", File: o.BuildDir + "/conf/local.conf", topDir: path.Clean(o.BuildDir), real: true})
 	}
 	for _, k := range p.kas {
-		if k.root == nil || len(k.headers) == 0 && (k.machine == "" || k.distro == "") {
+		if k.root == nil {
 			continue
 		}
 		c := &Config{Name: p.Name(k.src.name), Kind: "kas", File: k.src.name, Machine: k.machine, Distro: k.distro}
-		add(c)
+		if len(k.headers) == 0 && (k.machine == "" || k.distro == "") {
+			// A fragment that sets little is no configuration to report on,
+			// but a person may ask for it by name.
+			p.settle(c, layers)
+			p.fragments = append(p.fragments, c)
+		} else {
+			add(c)
+		}
 		p.embed(c, k.localConf(c.topDir+"/conf/local.conf"))
 	}
 	for _, l := range p.Layers {
@@ -81,6 +83,21 @@ func (p *Project) configure(o OpenOptions) {
 	}
 	if len(p.Layers) > 0 {
 		add(&Config{Name: "default", Kind: "default", File: p.Layers[0] + "/conf/layer.conf"})
+	}
+}
+
+// settle gives a configuration its build directory and its layers. One that
+// exists in thought only, in a tree without layers, gets an empty list of them.
+func (p *Project) settle(c *Config, layers []string) {
+	if c.topDir == "" {
+		c.topDir = p.Root + "/build/" + strings.ReplaceAll(c.Name, " ", "-")
+	}
+	if c.real {
+		return
+	}
+	c.layers = layers
+	if len(layers) == 0 {
+		p.Loader.Overlay(c.topDir+"/conf/bblayers.conf", []byte("BBPATH = \"${TOPDIR}\"\nBBLAYERS = \"\"\n"))
 	}
 }
 

@@ -43,7 +43,7 @@ func (p *Project) Main() *Config {
 // it, or by a machine's or distro's plain name.
 func (p *Project) FindConfig(name string) (*Config, error) {
 	var have []string
-	for _, c := range p.Configs {
+	for _, c := range slices.Concat(p.Configs, p.fragments) {
 		_, plain, _ := strings.Cut(c.Name, " ")
 		if c.Name == name || c.File == name || plain == name || strings.HasSuffix(c.File, "/"+name) {
 			return c, nil

@@ -25,7 +25,8 @@ type Project struct {
 	// the evaluation, in BBLAYERS order: Below comes first.
 	Layers, Below []string
 	// Configs are the configurations to evaluate.
-	Configs []*Config
+	Configs   []*Config
+	fragments []*Config // kas files that set too little to be configurations
 	// Loader reads the metadata.
 	Loader *bitbake.Loader
 
