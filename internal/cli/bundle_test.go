@@ -140,6 +140,7 @@ func TestInspect(t *testing.T) {
 		{"cat a directory", []string{"cat", file, "/etc"}, 2, []string{"not a regular file"}},
 		{"cat nothing", []string{"cat", file, "/nope"}, 2, []string{file + ": ", "nope"}},
 		{"ls nothing", []string{"ls", file, "/nope"}, 2, []string{file + ": look up /nope"}},
+		{"-- -:", []string{"ls", "--", "-:app"}, 2, []string{"read standard input"}},
 		{"climb", []string{"cat", file, "../etc/passwd"}, 64, []string{`".."`}},
 		{"no container", []string{"ls", file + ":nope"}, 64, []string{`no container "nope"`, "it has app"}},
 		{"no file", []string{"inspect", "/no/such.tgz"}, 2, []string{"/no/such.tgz"}},

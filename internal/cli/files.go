@@ -19,7 +19,8 @@ import (
 
 const targetHelp = `FILE is a bundle (tar, plain or packed with gzip or zstd; "-" is standard
 input). CONTAINER names one of its containers, and is needed only where there
-are several; the key of an image ("app/data.squashfs") works as well.`
+are several; the key of an image ("app/data.squashfs") works as well. A container
+of standard input is written behind "--", which ends the flags: -- -:app`
 
 func lsCommand(env Env) *cobra.Command {
 	var recursive, asJSON bool
