@@ -2,7 +2,11 @@ package dbus
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 
@@ -51,4 +55,45 @@ func parseID(s string) (uint32, bool) {
 		return 0, false
 	}
 	return uint32(n), true
+}
+
+// outside translates an identity from a process's user namespace to ours, for
+// that is what a connecting thread takes on. The bus sees it translated back.
+func outside(c xconnect.Cred, pid int) (xconnect.Cred, error) {
+	if pid <= 0 {
+		return c, nil // the host
+	}
+	for _, m := range []struct {
+		file string
+		id   *uint32
+	}{{"uid_map", &c.UID}, {"gid_map", &c.GID}} {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, m.file))
+		if errors.Is(err, fs.ErrNotExist) {
+			return c, xconnect.ErrPeerGone
+		}
+		if err != nil {
+			return c, fmt.Errorf("read the provider's user namespace: %w", err)
+		}
+		id, ok := mapID(*m.id, b)
+		if !ok {
+			return c, fmt.Errorf("the role's id %d is not in the provider's %s", *m.id, m.file)
+		}
+		*m.id = id
+	}
+	return c, nil
+}
+
+// mapID reads lines of first id inside, first id outside, count:
+// user_namespaces(7).
+func mapID(id uint32, idMap []byte) (uint32, bool) {
+	for line := range bytes.Lines(idMap) {
+		var in, out, n uint32
+		if _, err := fmt.Sscan(string(line), &in, &out, &n); err != nil {
+			continue
+		}
+		if id >= in && id-in < n {
+			return out + (id - in), true
+		}
+	}
+	return 0, false
 }

@@ -36,3 +36,20 @@ func TestRoleCred(t *testing.T) {
 		t.Errorf("role 0 without a file: %v", got)
 	}
 }
+
+func TestMapID(t *testing.T) {
+	maps := []byte("         0     100000      65536\n    70000          5          1\n")
+	for id, want := range map[uint32]uint32{0: 100000, 1001: 101001, 65535: 165535, 70000: 5} {
+		if got, ok := mapID(id, maps); !ok || got != want {
+			t.Errorf("%d: %d, %v; want %d", id, got, ok, want)
+		}
+	}
+	for _, id := range []uint32{65536, 70001, 4294967294} {
+		if got, ok := mapID(id, maps); ok {
+			t.Errorf("%d: %d", id, got)
+		}
+	}
+	if got, ok := mapID(4294967294, []byte("0 0 4294967295\n")); !ok || got != 4294967294 {
+		t.Errorf("the host's own: %d, %v", got, ok)
+	}
+}

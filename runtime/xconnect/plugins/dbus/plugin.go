@@ -98,14 +98,19 @@ func serve(ctx context.Context, l xconnect.Link, env xconnect.Env, s *session) e
 	}
 	closeWithLink(s.client.conn)
 	s.dial = func() (*net.UnixConn, uint32, error) {
-		cred := linkCred(ctx, l, env)
+		inside := linkCred(ctx, l, env)
+		cred, err := outside(inside, l.Provider.PID)
+		if err != nil {
+			return nil, 0, err
+		}
+		// DialAs fails if the provider has ended, so the pid was still its own.
 		conn, err := env.Provider.DialAs(ctx, "unix", l.Socket, cred)
 		if err != nil {
 			return nil, 0, err
 		}
 		closeWithLink(conn)
 		env.Stats.Connected(time.Since(accepted))
-		return conn, cred.UID, nil
+		return conn, inside.UID, nil
 	}
 	return s.run()
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/pvkit/pvkit/internal/testns"
 	"github.com/pvkit/pvkit/internal/unixsock"
+	"github.com/pvkit/pvkit/runtime/nsinject"
 	"github.com/pvkit/pvkit/runtime/xconnect"
 	"github.com/pvkit/pvkit/runtime/xconnect/plugins/dbus"
 )
@@ -25,26 +27,27 @@ import (
 // likes.
 func fakeBus(t testing.TB, provider *testns.Container, f func(c *net.UnixConn, r *bufio.Reader)) {
 	t.Helper()
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: provider.Path(busPath), Net: "unix"})
+	in, err := nsinject.New(nsinject.Options{}).Enter(t.Context(), xconnect.Peer{Name: "provider", PID: provider.PID})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(provider.Path(busPath), 0o666); err != nil {
+	ln, err := in.Listen(t.Context(), "unix", busPath, 0o666)
+	if err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
-			c, err := ln.AcceptUnix()
+			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			f(c, bufio.NewReader(c))
+			f(c.(*net.UnixConn), bufio.NewReader(c))
 			c.Close()
 		}
 	}()
-	t.Cleanup(func() { ln.Close(); <-done })
+	t.Cleanup(func() { ln.Close(); <-done; in.Close() })
 }
 
 // The bus meets the role by the kernel's word and by SASL's, and root's group
@@ -83,6 +86,37 @@ func TestCredentialOfTheConnection(t *testing.T) {
 		if cred := <-got; cred.UID != c.uid || cred.GID != c.gid {
 			t.Errorf("role %s: credential %+v, want %d:%d", c.role, cred, c.uid, c.gid)
 		}
+	}
+}
+
+// In a provider with a user namespace the role is a user of that namespace.
+func TestUserNamespace(t *testing.T) {
+	provider := testns.StartWith(t, func(a *syscall.SysProcAttr) {
+		a.Cloneflags |= syscall.CLONE_NEWUSER
+		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: 100000, Size: 65536}}
+		a.GidMappings = a.UidMappings
+		a.Credential = &syscall.Credential{NoSetGroups: true}
+	})
+	got := make(chan unixsock.Peer, 1)
+	fakeBus(t, provider, func(conn *net.UnixConn, r *bufio.Reader) {
+		cred, err := unixsock.PeerOf(conn)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- cred
+		if l, err := r.ReadString('\n'); err != nil || l != "\x00AUTH EXTERNAL 31303031\r\n" {
+			t.Errorf("%q, %v", l, err)
+		}
+	})
+	consumer, _ := link(t, provider, xconnect.Link{Role: "1001"})
+	io.WriteString(raw(t, consumer), "\x00AUTH EXTERNAL 30\r\n")
+	select {
+	case cred := <-got:
+		if cred.UID != 101001 || cred.GID != 165534 {
+			t.Errorf("credential %+v", cred)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the bus is not reached")
 	}
 }
 
