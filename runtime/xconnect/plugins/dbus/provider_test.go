@@ -194,6 +194,26 @@ func TestStuckBus(t *testing.T) {
 	}
 } // link's clean-up demands that Run returns
 
+// A bus that does not answer is an error that the link shows.
+func TestSilentBus(t *testing.T) {
+	provider := testns.Start(t)
+	fakeBus(t, provider, func(conn *net.UnixConn, _ *bufio.Reader) { io.Copy(io.Discard, conn) })
+	consumer, stats := linkWith(t, dbus.Plugin{HandshakeTime: 100 * time.Millisecond}, provider, xconnect.Link{Role: "any"})
+	c := raw(t, consumer)
+	io.WriteString(c, "\x00AUTH EXTERNAL 30\r\n")
+	if b := ends(t, "silent bus", c); len(b) != 0 {
+		t.Errorf("the client hears %q", b)
+	}
+	for end := time.Now().Add(5 * time.Second); stats.Read().Errors == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the error is not counted")
+		}
+	}
+	if text := stats.Read().LastError; !strings.Contains(text, "wait for the bus") {
+		t.Errorf("the error is %q", text)
+	}
+}
+
 func TestInterfacesRefused(t *testing.T) {
 	for _, iface := range []string{"org", "org..Name", ":1.5", "org.test.Name;x", "org.freedesktop.DBus", strings.Repeat("a.", 200) + "a"} {
 		l := xconnect.Link{Type: "dbus", Interface: iface, Target: "/x", Socket: "/y"}

@@ -22,7 +22,6 @@ const lastWords = time.Second
 type session struct {
 	client *stream
 	bus    *stream   // after auth
-	uid    uint32    // what the bus was told
 	limit  time.Time // for the handshake
 	fds    bool      // the bus agreed to pass descriptors
 	guid   string
@@ -121,7 +120,7 @@ func (s *session) auth() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s.bus, s.uid = newStream(conn, s.client.held), uid
+	s.bus = newStream(conn, s.client.held)
 	s.toBus = &sink{conn: conn, sent: s.countBus}
 	if err := conn.SetDeadline(s.limit); err != nil {
 		return "", err
@@ -143,12 +142,17 @@ func (s *session) negotiateFDs() (bool, error) {
 	return s.fds, err
 }
 
-// ask sends a line to the bus and returns its answer.
+// ask sends a line to the bus and returns its answer. That there is none is an
+// error of the bus, and not one of the ways in which a client hangs up.
 func (s *session) ask(l string) (string, error) {
 	if err := s.toBus.message([]byte(l + "\r\n")); err != nil {
-		return "", err
+		return "", fmt.Errorf("%w: speak to the bus: %v", errHandshake, err)
 	}
-	return s.bus.line(maxHandshake)
+	answer, err := s.bus.line(maxHandshake)
+	if err != nil {
+		return "", fmt.Errorf("%w: wait for the bus: %v", errHandshake, err)
+	}
+	return answer, nil
 }
 
 // pumpClient takes the client's messages to the bus.
