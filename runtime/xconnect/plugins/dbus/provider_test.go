@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -242,5 +243,31 @@ func BenchmarkCall(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkIdle reports what a connection costs that nobody uses.
+func BenchmarkIdle(b *testing.B) {
+	provider := startDaemon(b)
+	consumer, _ := link(b, provider, xconnect.Link{Role: "any", Interface: "org.test.Service"})
+	const n = 60
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		var conns []net.Conn
+		for range n {
+			c := authenticated(b, consumer)
+			c.Write(hello(1))
+			conns = append(conns, c)
+		}
+		time.Sleep(100 * time.Millisecond)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		used := int64(after.HeapAlloc+after.StackInuse) - int64(before.HeapAlloc+before.StackInuse)
+		b.ReportMetric(float64(used)/n, "B/connection")
+		for _, c := range conns {
+			c.Close()
+		}
 	}
 }
