@@ -26,7 +26,7 @@ type target struct {
 // own name holds the colon is taken as it is. "-" is standard input.
 func openTarget(ctx context.Context, env Env, arg string) (*target, error) {
 	t := &target{file: arg}
-	if _, err := os.Stat(arg); err != nil && !isStdin(arg) {
+	if _, err := os.Stat(arg); err != nil && arg != "-" {
 		if i := strings.LastIndexByte(arg, ':'); i > 0 {
 			t.file, t.container = arg[:i], arg[i+1:]
 		}
