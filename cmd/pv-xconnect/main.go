@@ -6,10 +6,12 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
 func main() {
+	debug.SetGCPercent(40)         // little is alive, and much of that for long: memory is dearer than collecting
 	signal.Ignore(syscall.SIGPIPE) // a log reader that goes away must not end us
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	hup := make(chan os.Signal, 1)

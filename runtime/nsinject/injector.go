@@ -215,15 +215,15 @@ func (r *root) Close() error {
 	return nil
 }
 
-// usable comes before every operation.
+// usable comes before every operation. The watcher may learn of an end a moment
+// late; the root that is held is the ended process's own, never another's.
 func (r *root) usable(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if r.handle.ended() {
+	select {
+	case <-r.handle.gone:
 		return xconnect.ErrPeerGone
+	default:
+		return ctx.Err()
 	}
-	return nil
 }
 
 // fail adds who and where to an error.

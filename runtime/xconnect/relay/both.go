@@ -86,6 +86,8 @@ type pump struct {
 	n, oobn  int
 	flags    int
 	err      error
+	rest     []byte // of a message that is being sent
+	sender   bool   // the error that is being returned is of its side
 }
 
 func (p *pump) run() error {
@@ -153,22 +155,75 @@ func isTimeout(err error) bool {
 
 // copy moves messages until something ends it.
 func (p *pump) copy() error {
-	receive := p.receive // one closure for the whole connection
+	receive, transmit := p.receive, p.transmit // one closure each for the whole connection
 	for {
 		if err := p.from.raw.Read(receive); err != nil {
 			return err
 		}
-		n, a, err := p.from.received(p.n, p.buf.oob[:p.oobn], p.flags, p.err)
+		err := p.passOn(transmit)
+		if errors.Is(err, unix.ECONNRESET) && !p.sender { // of the receiver, not of the sender
+			err = unix.EPIPE
+		}
 		if err != nil {
 			return err
 		}
-		if err := p.send(n, a); err != nil {
-			if errors.Is(err, unix.ECONNRESET) { // of the receiver, not of the sender
-				err = unix.EPIPE
-			}
+	}
+}
+
+// passOn sends what was received. Nearly every message brings its sender's
+// credentials and nothing else: those go on as they came, without a copy.
+func (p *pump) passOn(transmit func(uintptr) bool) error {
+	p.sender = true
+	oob := p.buf.oob[:p.oobn]
+	if p.err == nil && p.n > 0 && p.flags&(unix.MSG_CTRUNC|unix.MSG_TRUNC) == 0 && onlyCredentials(oob) {
+		p.sender = false
+		p.rest, p.err = p.buf.data[:p.n], nil
+		if err := p.to.raw.Write(transmit); err != nil {
 			return err
 		}
-		p.count(n)
+		if p.err == nil {
+			p.count(p.n)
+			return nil
+		}
+		if p.err != unix.ESRCH && p.err != unix.EMSGSIZE {
+			return p.err
+		}
+		if len(p.rest) < p.n { // a part is on its way
+			p.count(p.n - len(p.rest))
+			copy(p.buf.data, p.rest)
+			p.n = len(p.rest)
+		}
+		p.err = nil
+	}
+	n, a, err := p.from.received(p.n, oob, p.flags, p.err)
+	if err != nil {
+		p.sender = true
+		return err
+	}
+	p.sender = false
+	if err := p.send(n, a); err != nil {
+		return err
+	}
+	p.count(n)
+	return nil
+}
+
+// transmit writes what is left of a message.
+func (p *pump) transmit(fd uintptr) bool {
+	for {
+		n, err := sendmsg(int(fd), p.rest, p.buf.oob[:p.oobn])
+		switch {
+		case err == unix.EAGAIN:
+			return false
+		case err == unix.EINTR:
+		case err != nil:
+			p.err = err
+			return true
+		default:
+			if p.rest = p.rest[n:]; len(p.rest) == 0 {
+				return true
+			}
+		}
 	}
 }
 

@@ -12,7 +12,6 @@ const (
 type buffer struct {
 	data  []byte
 	oob   []byte
-	out   []byte // control messages on the way out
 	large bool
 }
 

@@ -29,10 +29,8 @@ var ErrTruncated = errors.New("the message is larger than its buffer")
 
 // A Conn is one end of a relay. One goroutine may receive while another sends.
 type Conn struct {
-	net  *net.UnixConn
-	raw  syscall.RawConn
-	peer unix.Ucred // who connected or listens, for messages without credentials
-
+	net     *net.UnixConn
+	raw     syscall.RawConn
 	packets bool // it keeps the edges of messages
 }
 
@@ -42,29 +40,30 @@ func NewConn(c *net.UnixConn) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Conn{net: c, raw: raw}
 	var opt error
 	err = raw.Control(func(fd uintptr) {
-		if opt = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1); opt != nil {
-			return
-		}
-		if u, e := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); e == nil {
-			n.peer = *u
-		}
-		kind, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TYPE)
-		n.packets = kind != unix.SOCK_STREAM
+		opt = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
 	})
 	if err = errors.Join(err, opt); err != nil {
 		return nil, fmt.Errorf("ask for credentials: %w", err)
 	}
-	return n, nil
+	return &Conn{net: c, raw: raw, packets: c.LocalAddr().Network() != "unix"}, nil
 }
 
 // Net is the connection beneath, for deadlines and closing.
 func (c *Conn) Net() *net.UnixConn { return c.net }
 
-// Peer is the identity of the other side, from SO_PEERCRED.
-func (c *Conn) Peer() unix.Ucred { return c.peer }
+// Peer is the identity of the other side, from SO_PEERCRED; a zero Pid means
+// that the kernel does not say.
+func (c *Conn) Peer() unix.Ucred {
+	var peer unix.Ucred
+	c.raw.Control(func(fd uintptr) {
+		if u, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			peer = *u
+		}
+	})
+	return peer
+}
 
 // Ancillary is what travels beside a message's bytes.
 type Ancillary struct {
@@ -119,9 +118,21 @@ func (c *Conn) received(n int, oob []byte, flags int, err error) (int, Ancillary
 		return 0, a, perr
 	}
 	if a.Cred != nil && a.Cred.Pid == 0 {
-		a.Cred = &c.peer // sent before we asked for credentials
+		peer := c.Peer() // sent before we asked for credentials
+		a.Cred = &peer
 	}
 	return n, a, nil
+}
+
+// onlyCredentials reports whether the control data is one SCM_CREDENTIALS of a
+// process that is known: then it can be sent as it was received.
+func onlyCredentials(oob []byte) bool {
+	if len(oob) < unix.CmsgLen(unix.SizeofUcred) || len(oob) > unix.CmsgSpace(unix.SizeofUcred) {
+		return false
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+	u := (*unix.Ucred)(unsafe.Pointer(&oob[unix.CmsgLen(0)]))
+	return h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_CREDENTIALS && int(h.Len) == unix.CmsgLen(unix.SizeofUcred) && u.Pid != 0
 }
 
 func parse(oob []byte) (Ancillary, error) {

@@ -21,10 +21,7 @@ var _ xconnect.Plugin = Plugin{}
 // Type implements xconnect.Plugin.
 func (Plugin) Type() string { return "rest" }
 
-const (
-	socketMode = 0o666 // the link is the permission
-	dialTime   = 30 * time.Second
-)
+const socketMode = 0o666 // the link is the permission
 
 // Run implements xconnect.Plugin.
 func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error {
@@ -68,16 +65,11 @@ func (s *session) serve(ctx context.Context, consumer *net.UnixConn) error {
 	if err != nil {
 		return s.refuse(consumer, err)
 	}
-	start := time.Now()
-	dialCtx, cancel := context.WithTimeout(ctx, dialTime)
-	s.provider, err = s.env.Provider.Dial(dialCtx, "unix", s.link.Socket)
-	cancel()
-	if err != nil {
+	if s.provider, err = relay.Dial(ctx, s.env, s.link, "unix"); err != nil {
 		s.refuse(consumer, &refusal{502, "the provider does not answer"})
 		return err
 	}
 	defer s.provider.Close()
-	s.env.Stats.Connected(time.Since(start))
 	return s.relay(ctx, consumer, f)
 }
 

@@ -27,10 +27,6 @@ func (Plugin) Type() string { return "unix" }
 // socketMode lets every user of the consumer connect; the link is the permission.
 const socketMode = 0o666
 
-// dialTime is how long a consumer's connection waits for a provider whose queue
-// is full.
-const dialTime = 30 * time.Second
-
 // errKind ends an attempt whose socket is of another kind than the provider's
 // is now; the next attempt looks again.
 var errKind = errors.New("the provider's socket is of another kind now")
@@ -67,25 +63,12 @@ func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error 
 }
 
 func connect(ctx context.Context, l xconnect.Link, env xconnect.Env, network string, c *net.UnixConn) error {
-	p, err := dial(ctx, l, env, network)
+	p, err := relay.Dial(ctx, env, l, network)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
 	return relay.Both(ctx, c, p, env.Stats)
-}
-
-// dial connects to the link's provider within dialTime and counts how long it
-// took.
-func dial(ctx context.Context, l xconnect.Link, env xconnect.Env, network string) (*net.UnixConn, error) {
-	start := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, dialTime)
-	defer cancel()
-	p, err := env.Provider.Dial(ctx, network, l.Socket)
-	if err == nil {
-		env.Stats.Connected(time.Since(start))
-	}
-	return p, err
 }
 
 // kindOf finds out what the provider listens with, without waking a listener
