@@ -25,7 +25,7 @@ func (c *checker) members(ch *Choice) {
 }
 
 // maxTries bounds how many settings are tried for one choice.
-const maxTries = 1 << 14
+const maxTries = 1 << 12
 
 // empty looks for settings under which a choice shows and none of its members
 // does: a filter that lets nothing through.

@@ -356,10 +356,8 @@ func (x *explainer) condition(e Expr, holds bool) []Reason {
 	switch e := e.(type) {
 	case *notExpr:
 		return x.condition(e.x, !holds)
-	case *andExpr:
-		return x.parts(e.a, e.b, holds)
-	case *orExpr:
-		return x.parts(e.a, e.b, holds)
+	case *andExpr, *orExpr:
+		return x.parts(e, holds)
 	case *cmpExpr:
 		return append(x.operand(e.a), x.operand(e.b)...)
 	case *Choice:
@@ -370,15 +368,41 @@ func (x *explainer) condition(e Expr, holds bool) []Reason {
 	return nil
 }
 
-// parts explains those sides that have the value of the whole.
-func (x *explainer) parts(a, b Expr, holds bool) []Reason {
+// parts explains those operands of a chain of && or || that have the value of
+// the whole, each once. A chain leans to the left and may be long: asking for
+// the value of each link anew would take quadratic time.
+func (x *explainer) parts(e Expr, holds bool) []Reason {
+	_, and := e.(*andExpr)
+	var chain []Expr
+	for {
+		a, b, ok := sides(e, and)
+		if !ok {
+			break
+		}
+		chain = append(chain, b)
+		e = a
+	}
+	chain = append(chain, e)
 	var out []Reason
-	for _, e := range []Expr{a, b} {
-		if (x.Eval(e) != N) == holds {
+	seen := map[Expr]bool{}
+	for _, e := range slices.Backward(chain) {
+		if !seen[e] && (x.Eval(e) != N) == holds {
 			out = append(out, x.condition(e, holds)...)
 		}
+		seen[e] = true
 	}
 	return out
+}
+
+// sides are the operands of an && or ||.
+func sides(e Expr, and bool) (a, b Expr, ok bool) {
+	switch e := e.(type) {
+	case *andExpr:
+		return e.a, e.b, and
+	case *orExpr:
+		return e.a, e.b, !and
+	}
+	return nil, nil, false
 }
 
 func (x *explainer) operand(s *Symbol) []Reason {

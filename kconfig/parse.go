@@ -13,11 +13,12 @@ import (
 
 // Limits of what Load reads.
 const (
-	maxFileSize   = 16 << 20
-	maxTotalSize  = 64 << 20
+	maxFileSize   = 4 << 20 // that of all of Linux is 5 MB in 1,700 files
+	maxTotalSize  = 16 << 20
 	maxFiles      = 10_000
 	maxSourceNest = 200
 	maxExprNest   = 1000
+	maxBlockNest  = 1000
 )
 
 // Options say where a Kconfig file gets what is not in it.
@@ -76,6 +77,7 @@ type parser struct {
 	vars    map[string]variable
 	choices map[string]*Choice
 	open    []string // files being read, the outermost first
+	blocks  int      // menus, choices and ifs that are open
 	total   int
 	reused  *statement // a line that ended a block of properties
 	src     *source
@@ -186,6 +188,10 @@ func leadingWord(s string) string {
 // block parses statements into parent until the statement end, which opener
 // needs; an empty end is the end of the file.
 func (p *parser) block(parent *Node, opener *statement, end string) error {
+	if p.blocks++; p.blocks > maxBlockNest {
+		return opener.errorf("menus, choices and if blocks are nested more than %d deep", maxBlockNest)
+	}
+	defer func() { p.blocks-- }()
 	for {
 		st, err := p.next()
 		if err != nil {
