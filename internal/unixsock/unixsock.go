@@ -31,43 +31,31 @@ func Dial(ctx context.Context, network, path string) (*net.UnixConn, error) {
 	return c, nil
 }
 
-// DialFD connects to the socket file that the O_PATH descriptor holds.
+// DialFD connects to the socket file that the O_PATH descriptor holds. The
+// connect(2) happens on the caller's thread.
 func DialFD(ctx context.Context, network string, fd int) (*net.UnixConn, error) {
-	s, err := Connect(ctx, network, fd)
-	if err != nil {
+	if _, err := Kind(network); err != nil {
 		return nil, err
 	}
-	return Conn(s)
-}
-
-// Connect is DialFD for a caller that wants the bare descriptor.
-func Connect(ctx context.Context, network string, fd int) (int, error) {
-	kind, err := Kind(network)
-	if err != nil {
-		return -1, err
-	}
-	s, err := unix.Socket(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return -1, os.NewSyscallError("socket", err)
-	}
-	to := &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(fd)}
+	to := &net.UnixAddr{Name: "/proc/self/fd/" + strconv.Itoa(fd), Net: network}
 	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		// A full queue is EAGAIN at once on a socket that does not block, and
 		// poll(2) does not tell when there is room (unix(7)).
-		err := unix.Connect(s, to)
+		c, err := net.DialUnix(network, nil, to)
 		if err == nil {
-			return s, nil
+			return c, nil
 		}
-		if err != unix.EAGAIN && err != unix.EINTR {
-			unix.Close(s)
-			return -1, os.NewSyscallError("connect", err)
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+			if op, ok := errors.AsType[*net.OpError](err); ok {
+				err = op.Err // without our name for the path
+			}
+			return nil, err
 		}
 		t := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			unix.Close(s)
-			return -1, fmt.Errorf("the socket's queue is full: %w", ctx.Err())
+			return nil, fmt.Errorf("the socket's queue is full: %w", ctx.Err())
 		case <-t.C:
 		}
 	}

@@ -155,12 +155,8 @@ func (r *root) dial(ctx context.Context, network, path string, run func(func() e
 	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return nil, r.fail("dial", path, fmt.Errorf("it is not a socket: %w", unix.ENOTSOCK))
 	}
-	s := -1
-	err = run(func() (err error) { s, err = unixsock.Connect(ctx, network, fd); return err })
-	if err != nil {
-		return nil, r.fail("dial", path, err)
-	}
-	c, err := unixsock.Conn(s)
+	var c *net.UnixConn
+	err = run(func() (err error) { c, err = unixsock.DialFD(ctx, network, fd); return err })
 	if err != nil {
 		return nil, r.fail("dial", path, err)
 	}

@@ -124,6 +124,11 @@ func (p *pump) release() {
 // finish passes the end on, then waits for the sender to close altogether, for
 // it may be gone while its receiver still talks.
 func (p *pump) finish() {
+	if p.from.gone() { // the most common end: a close
+		p.to.shutdown(unix.SHUT_RDWR)
+		p.over(p.to)
+		return
+	}
 	p.to.shutdown(unix.SHUT_WR)
 	if p.over(p.to) {
 		return

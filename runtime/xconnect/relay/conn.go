@@ -243,12 +243,19 @@ func (c *Conn) shutdown(how int) error {
 	return errors.Join(cerr, err)
 }
 
+// gone reports whether the other side has closed the socket altogether.
+func (c *Conn) gone() bool {
+	gone := false
+	c.raw.Control(func(fd uintptr) { gone = hungUp(fd) })
+	return gone
+}
+
 // waitHangup returns when the other side has closed the socket altogether, or
 // on the read deadline.
-func (c *Conn) waitHangup() error {
-	return c.raw.Read(func(fd uintptr) bool {
-		p := []unix.PollFd{{Fd: int32(fd)}}
-		_, err := unix.Poll(p, 0)
-		return err == nil && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
-	})
+func (c *Conn) waitHangup() error { return c.raw.Read(hungUp) }
+
+func hungUp(fd uintptr) bool {
+	p := []unix.PollFd{{Fd: int32(fd)}}
+	_, err := unix.Poll(p, 0)
+	return err == nil && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
