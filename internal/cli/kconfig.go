@@ -25,6 +25,7 @@ type kconfigFlags struct {
 	dir, file string
 	env, set  []string
 	dialect   string
+	from      string
 }
 
 const kconfigHelp = `
@@ -41,6 +42,10 @@ func (k *kconfigFlags) register(c *cobra.Command) {
 
 func (k *kconfigFlags) registerSet(c *cobra.Command) {
 	c.Flags().StringArrayVar(&k.set, "set", nil, "set a symbol: `SYMBOL=VALUE`; may be repeated")
+}
+
+func (k *kconfigFlags) registerFrom(c *cobra.Command, otherwise string) {
+	c.Flags().StringVar(&k.from, "from", "", "start from what this .config.yaml `file` chose"+otherwise)
 }
 
 // load reads the Kconfig file.
@@ -94,13 +99,22 @@ func (k *kconfigFlags) find() (fs.FS, string, error) {
 	return os.DirFS(filepath.Dir(abs)), filepath.Base(abs), nil
 }
 
-// configure loads the file and applies --set.
-func (k *kconfigFlags) configure() (*kconfig.Config, fs.FS, error) {
+// configure loads the file and applies --from and --set.
+func (k *kconfigFlags) configure(env Env) (*kconfig.Config, fs.FS, error) {
 	tree, fsys, err := k.load()
 	if err != nil {
 		return nil, nil, err
 	}
 	conf := tree.New()
+	if k.from != "" {
+		start, err := readMenuFile(k.from)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := restore(env, conf, start); err != nil {
+			return nil, nil, err
+		}
+	}
 	return conf, fsys, k.apply(conf)
 }
 
@@ -143,7 +157,7 @@ of their first mention. The marks: * can be set by a person, u is set by --set,
   pvkit kconfig eval --set MACHINE_RPI=y --json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			conf, _, err := k.configure()
+			conf, _, err := k.configure(env)
 			if err != nil {
 				return err
 			}
@@ -162,6 +176,7 @@ of their first mention. The marks: * can be set by a person, u is set by --set,
 	}
 	k.register(c)
 	k.registerSet(c)
+	k.registerFrom(c, "")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
@@ -246,10 +261,11 @@ func kconfigExplainCommand(env Env) *cobra.Command {
 its choice; and which lines keep its dependencies or its prompt from holding.
 ` + kconfigHelp,
 		Example: `  pvkit kconfig explain KAS_INCLUDE_MACHINE_RPI
-  pvkit kconfig explain --set BUILD_TYPE_APPENGINE=y BUILD_BSP`,
+  pvkit kconfig explain --set BUILD_TYPE_APPENGINE=y BUILD_BSP
+  pvkit kconfig explain --from .config.yaml KAS_TARGET_IMAGE`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			conf, _, err := k.configure()
+			conf, _, err := k.configure(env)
 			if err != nil {
 				return err
 			}
@@ -269,6 +285,7 @@ its choice; and which lines keep its dependencies or its prompt from holding.
 	}
 	k.register(c)
 	k.registerSet(c)
+	k.registerFrom(c, "")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

@@ -25,15 +25,15 @@ const maxMenuFile = 16 << 20
 // menuFlags are those of the commands that read and write .config.yaml.
 type menuFlags struct {
 	kconfigFlags
-	from, workDir, sourceDir string
+	workDir, sourceDir string
 }
 
 func (m *menuFlags) register(c *cobra.Command) {
 	m.kconfigFlags.register(c)
 	m.registerSet(c)
+	m.registerFrom(c, " (default: the one in the work directory, if it is there)")
 	m.registerDialect(c)
 	f := c.Flags()
-	f.StringVar(&m.from, "from", "", "start from this `file` (default: "+menu.FileName+" in the work directory, if it is there)")
 	f.StringVar(&m.workDir, "work-dir", "", "the `directory` that "+menu.FileName+" is in (default: KAS_WORK_DIR, or the project's directory)")
 	f.StringVar(&m.sourceDir, "source-dir", "", "what to write as _source_dir (default: the root of the git repository around the Kconfig file)")
 }
@@ -71,12 +71,8 @@ func (m *menuFlags) open(env Env) (*menuSession, error) {
 		}
 	}
 	if start != nil {
-		found, err := menu.Apply(s.conf, start)
-		if err != nil {
+		if err := restore(env, s.conf, start); err != nil {
 			return nil, err
-		}
-		for _, d := range found {
-			fmt.Fprintln(env.Stderr, d)
 		}
 	}
 	if err := m.apply(s.conf); err != nil {
@@ -87,6 +83,19 @@ func (m *menuFlags) open(env Env) (*menuSession, error) {
 	}
 	s.source, err = m.repositoryRoot()
 	return s, err
+}
+
+// restore sets what a .config.yaml chose. What no longer fits is said and left
+// out.
+func restore(env Env, conf *kconfig.Config, file *kas.Value) error {
+	found, err := menu.Apply(conf, file)
+	if err != nil {
+		return err
+	}
+	for _, d := range found {
+		fmt.Fprintln(env.Stderr, d)
+	}
+	return nil
 }
 
 // readMenuFile reads a .config.yaml.

@@ -103,3 +103,26 @@ func TestKconfigConfigErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestKconfigSourceDir looks for the repository that kas calls the root: of a
+// submodule it is the one around it, of a worktree it is the worktree.
+func TestKconfigSourceDir(t *testing.T) {
+	for link, want := range map[string]string{
+		"gitdir: ../../.git/modules/layers/l\n": "",
+		"gitdir: /elsewhere/.git/worktrees/l\n": "/layers/l",
+	} {
+		dir := writeTree(t, map[string]string{
+			".git/HEAD":         "ref: refs/heads/main\n",
+			"layers/l/.git":     link,
+			"layers/l/Kconfig":  "config A\n\tbool \"a\"\n",
+			"layers/l/kas.yaml": "menu_configuration: {A: true}\n",
+		})
+		_, out, errs := run(t, "kconfig", "config", "-C", "layers/l")
+		if !strings.Contains(out, "_source_dir: "+dir+want+"\n") {
+			t.Errorf("%s%s%s", link, out, errs)
+		}
+		if _, out, errs := run(t, "kconfig", "explain", "-C", "layers/l", "--from", "layers/l/kas.yaml", "A"); !strings.Contains(out, "set to y by the user") {
+			t.Errorf("%s%s", out, errs)
+		}
+	}
+}
