@@ -275,7 +275,9 @@ func (c *composer) mapping(n *yaml.Node, depth int) (*Value, error) {
 		if i >= merged {
 			own[e] = true
 			if old := v.findEntry(key); old != nil && own[old] {
-				e.Dropped = append(old.Dropped, &Entry{Key: old.Key, Value: old.Value})
+				// The list grows in place: old goes.
+				old.Dropped = append(old.Dropped, &Entry{Key: old.Key, Value: old.Value})
+				e.Dropped = old.Dropped
 				e.at = key
 			}
 		}

@@ -139,7 +139,9 @@ func (p *jsonReader) object(v *Value, depth int) error {
 		}
 		e := &Entry{Key: key, Value: w}
 		if old := v.findEntry(key); old != nil {
-			e.Dropped = append(old.Dropped, &Entry{Key: old.Key, Value: old.Value})
+			// The list grows in place: old goes.
+			old.Dropped = append(old.Dropped, &Entry{Key: old.Key, Value: old.Value})
+			e.Dropped = old.Dropped
 			e.at = key
 		}
 		v.put(e)

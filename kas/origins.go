@@ -2,6 +2,7 @@ package kas
 
 import (
 	"iter"
+	"slices"
 	"strconv"
 )
 
@@ -28,7 +29,7 @@ func (c *Config) Origins() iter.Seq[Origin] {
 
 func walkOrigins(v *Value, keys []string, yield func(Origin) bool) bool {
 	for _, e := range v.Entries() {
-		below := append(keys[:len(keys):len(keys)], keyText(e.Key))
+		below := slices.Concat(keys, []string{keyText(e.Key)})
 		o := Origin{Path: pathText(below), Keys: below, Value: e.Value, Over: e.Over}
 		for _, d := range e.Dropped {
 			o.Dropped = append(o.Dropped, d.Value)

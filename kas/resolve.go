@@ -393,7 +393,7 @@ func (w *walk) below(root, inc string, pos diag.Position) (string, error) {
 	if w.r.o.Dialect == Pantacor {
 		return full, nil
 	}
-	real, err := w.r.realName(full)
+	target, err := w.r.realName(full)
 	if err != nil {
 		return "", &IncludeError{Pos: pos, Msg: fmt.Sprintf("include %q: %v", inc, err)}
 	}
@@ -401,27 +401,27 @@ func (w *walk) below(root, inc string, pos diag.Position) (string, error) {
 	if err != nil {
 		return "", &IncludeError{Pos: pos, Msg: fmt.Sprintf("repository %q: %v", root, err)}
 	}
-	if !within(realRoot, real) {
-		return "", &IncludeError{Pos: pos, Msg: fmt.Sprintf("include %q resolves to /%s, outside of the repository /%s", inc, real, realRoot)}
+	if !within(realRoot, target) {
+		return "", &IncludeError{Pos: pos, Msg: fmt.Sprintf("include %q resolves to /%s, outside of the repository /%s", inc, target, realRoot)}
 	}
-	return real, nil
+	return target, nil
 }
 
 func (r *Resolver) realName(name string) (string, error) {
 	r.mu.Lock()
-	real, ok := r.links[name]
+	target, ok := r.links[name]
 	r.mu.Unlock()
 	if ok {
-		return real, nil
+		return target, nil
 	}
-	real, err := resolveLinks(r.o.FS, name)
+	target, err := resolveLinks(r.o.FS, name)
 	if err != nil {
 		return "", err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.links[name] = real
-	return real, nil
+	r.links[name] = target
+	return target, nil
 }
 
 // load reads a file once.

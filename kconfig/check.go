@@ -1,6 +1,7 @@
 package kconfig
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -174,7 +175,7 @@ func (c *checker) operand(s *Symbol, truth bool, pos diag.Position) {
 	switch {
 	case !s.Defined() && truth:
 		d := c.add(RuleUndefined, diag.Warning, pos, "%s is defined nowhere: the condition counts it as n", s.Name)
-		if none := c.tree.noSymbol(s.Name).(*ErrNoSymbol); none.Nearest != "" {
+		if none, ok := errors.AsType[*ErrNoSymbol](c.tree.noSymbol(s.Name)); ok && none.Nearest != "" {
 			d.Hint = fmt.Sprintf("did you mean %s?", none.Nearest)
 		}
 	case !s.Defined():

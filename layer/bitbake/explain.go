@@ -85,7 +85,7 @@ func (d *Datastore) Explain(name string) *Story {
 	s.Value, s.Set, s.Err = d.Get(name)
 	steps := d.account(name)
 	if data, ok := d.overriding(name); ok && d.needOverrides() == nil && d.overrides.known {
-		steps = d.accountOverrides(name, steps, data)
+		steps = d.accountOverrides(steps, data)
 	}
 	slices.SortStableFunc(steps, func(a, b Step) int { return cmp.Compare(a.seq, b.seq) })
 	s.Steps = steps
@@ -94,7 +94,7 @@ func (d *Datastore) Explain(name string) *Story {
 
 // accountOverrides adds the steps on the overriding names, and takes away
 // from the base what the winner among them hides.
-func (d *Datastore) accountOverrides(name string, steps []Step, data []override) []Step {
+func (d *Datastore) accountOverrides(steps []Step, data []override) []Step {
 	winner, found := d.winner(data)
 	by := d.contentEvent(winner)
 	hasValue := false

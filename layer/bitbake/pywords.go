@@ -11,7 +11,7 @@ import (
 // and truth values.
 
 // containsWords is bb.utils.contains and contains_any.
-func containsWords(c *pyCall, variable string, check, yes, no pyexpr.Value, any bool) (pyexpr.Value, error) {
+func containsWords(c *pyCall, variable string, check, yes, no pyexpr.Value, one bool) (pyexpr.Value, error) {
 	v, _, err := c.env.getVar(variable)
 	if err != nil || !v.True() {
 		return no, err
@@ -28,13 +28,13 @@ func containsWords(c *pyCall, variable string, check, yes, no pyexpr.Value, any 
 			hits++
 		}
 	}
-	if any && hits > 0 || !any && hits == len(want) {
+	if one && hits > 0 || !one && hits == len(want) {
 		return yes, nil
 	}
 	return no, nil
 }
 
-func pyContains(any bool) func(c *pyCall) (pyexpr.Value, error) {
+func pyContains(one bool) func(c *pyCall) (pyexpr.Value, error) {
 	return func(c *pyCall) (pyexpr.Value, error) {
 		if err := c.store(4); err != nil {
 			return pyexpr.Value{}, err
@@ -43,11 +43,11 @@ func pyContains(any bool) func(c *pyCall) (pyexpr.Value, error) {
 		if err != nil {
 			return pyexpr.Value{}, err
 		}
-		return containsWords(c, name, c.args[1], c.args[2], c.args[3], any)
+		return containsWords(c, name, c.args[1], c.args[2], c.args[3], one)
 	}
 }
 
-func pyDistroFeatures(any bool) func(c *pyCall) (pyexpr.Value, error) {
+func pyDistroFeatures(one bool) func(c *pyCall) (pyexpr.Value, error) {
 	return func(c *pyCall) (pyexpr.Value, error) {
 		if err := c.store(0); err != nil {
 			return pyexpr.Value{}, err
@@ -59,7 +59,7 @@ func pyDistroFeatures(any bool) func(c *pyCall) (pyexpr.Value, error) {
 		if v, ok := c.given(3); ok {
 			no = v
 		}
-		return containsWords(c, "DISTRO_FEATURES", c.args[1], yes, no, any)
+		return containsWords(c, "DISTRO_FEATURES", c.args[1], yes, no, one)
 	}
 }
 

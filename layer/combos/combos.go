@@ -74,9 +74,8 @@ type Report struct {
 
 // runner is the state that the workers share.
 type runner struct {
-	o      Options
-	kas    *kas.Resolver
-	choice []*kconfig.Choice
+	o   Options
+	kas *kas.Resolver
 
 	mu    sync.Mutex // guards what follows
 	evals map[string]*evaluation
@@ -212,7 +211,7 @@ func (r *runner) combo(ctx context.Context, i int, at reached, out *Combo) error
 	sel, err := menu.Select(at.conf, r.o.Kas.Dialect)
 	if err != nil {
 		out.Refused = err.Error()
-		return nil
+		return nil //nolint:nilerr // the refusal is the answer
 	}
 	out.Includes = sel.Includes
 	c, found, err := r.resolve(ctx, fmt.Sprintf("combination-%d.yaml", i), sel)

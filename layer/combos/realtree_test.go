@@ -14,8 +14,8 @@ import (
 	"github.com/pvkit/pvkit/layer/combos"
 )
 
-// real evaluates everything that the menu of meta-pantavisor reaches.
-func real(t testing.TB) *combos.Report {
+// realTree evaluates everything that the menu of meta-pantavisor reaches.
+func realTree(t testing.TB) *combos.Report {
 	t.Helper()
 	root := testreq.Env(t, "PVKIT_META_PANTAVISOR", "a checkout of github.com/pantavisor/meta-pantavisor")
 	poky := testreq.Env(t, "PVKIT_POKY", "a checkout of poky (with bitbake, meta and meta-poky)")
@@ -37,7 +37,7 @@ func real(t testing.TB) *combos.Report {
 // TestMetaPantavisor says what is known of upstream at any time: all
 // combinations go through kas, and the features are known.
 func TestMetaPantavisor(t *testing.T) {
-	rep := real(t)
+	rep := realTree(t)
 	if len(rep.Combos) < 100 {
 		t.Errorf("%d combinations", len(rep.Combos))
 	}
@@ -56,6 +56,6 @@ func TestMetaPantavisor(t *testing.T) {
 
 func BenchmarkMetaPantavisor(b *testing.B) {
 	for b.Loop() {
-		real(b)
+		realTree(b)
 	}
 }

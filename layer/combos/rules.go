@@ -211,7 +211,7 @@ type side struct {
 func (r *runner) side(ctx context.Context, name string, conf *kconfig.Config) (*side, error) {
 	sel, err := menu.Select(conf, r.o.Kas.Dialect)
 	if err != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // a side that kas refuses is reported where it is a combination
 	}
 	c, found, err := r.resolve(ctx, name, sel)
 	if err != nil || c == nil || slices.ContainsFunc(found, refused) {

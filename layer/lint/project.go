@@ -328,7 +328,7 @@ func (p *Project) addKconfig(name string) error {
 	}
 	if err != nil {
 		p.findings = append(p.findings, diag.Diagnostic{Pos: diag.Position{File: name}, Severity: diag.Error, Rule: RuleKconfig, Message: err.Error()})
-		return nil
+		return nil //nolint:nilerr // it is a finding now
 	}
 	for _, s := range tree.Symbols {
 		if strings.HasPrefix(s.Name, "KAS_") {

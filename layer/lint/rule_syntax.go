@@ -26,7 +26,8 @@ var (
 
 func oldNames(p *Pass, f *bitbake.File) {
 	for _, s := range f.Stmts {
-		name, span := "", bitbake.Span{}
+		var name string
+		var span bitbake.Span
 		switch s := s.(type) {
 		case *bitbake.Assign:
 			if s.Flag != "" || s.Op == bitbake.OpWeak {

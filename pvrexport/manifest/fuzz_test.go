@@ -43,7 +43,7 @@ func FuzzRender(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if worst, any := diag.Worst(found); any && worst == diag.Error {
+		if worst, some := diag.Worst(found); some && worst == diag.Error {
 			if m != nil {
 				t.Fatal("a manifest in spite of errors")
 			}

@@ -54,10 +54,7 @@ func lex(src string) ([]token, error) {
 			}
 			out, i = append(out, t), n
 		case c >= '0' && c <= '9' || c == '.' && i+1 < len(src) && isDigit(src[i+1]):
-			n, err := lexNumber(src, i)
-			if err != nil {
-				return nil, err
-			}
+			n := lexNumber(src, i)
 			out, i = append(out, token{kind: tokNumber, text: src[i:n], off: i}), n
 		case isNameStart(src[i:]):
 			n := i + nameLen(src[i:])
@@ -117,7 +114,7 @@ func isPrefix(w string) bool {
 }
 
 // lexNumber returns the end of the number at i. Values are made by the parser.
-func lexNumber(src string, i int) (int, error) {
+func lexNumber(src string, i int) int {
 	n := i
 	for n < len(src) {
 		c := src[n]
@@ -127,10 +124,10 @@ func lexNumber(src string, i int) (int, error) {
 		case (c == '+' || c == '-') && n > i && (src[n-1] == 'e' || src[n-1] == 'E') && !strings.HasPrefix(strings.ToLower(src[i:n]), "0x"):
 			n++
 		default:
-			return n, nil
+			return n
 		}
 	}
-	return n, nil
+	return n
 }
 
 // lexString reads a string literal whose opening quote is at i.
