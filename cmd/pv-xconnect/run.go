@@ -132,11 +132,18 @@ func daemon(ctx context.Context, p process, f flags, log *slog.Logger) error {
 	return nil
 }
 
-// openFiles is the process's limit; Go raises it to the hard one at start.
+// wantFiles is enough for ten thousand links and their connections.
+const wantFiles = 1 << 16
+
+// openFiles is the process's limit of open files, raised if it may be.
 func openFiles() uint64 {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return 1024
+	}
+	more := unix.Rlimit{Cur: wantFiles, Max: max(wantFiles, r.Max)}
+	if r.Cur < wantFiles && unix.Setrlimit(unix.RLIMIT_NOFILE, &more) == nil {
+		return wantFiles
 	}
 	return r.Cur
 }

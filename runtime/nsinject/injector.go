@@ -49,8 +49,11 @@ type handle struct {
 	owner owner
 
 	watched chan struct{} // closed when the watcher has returned
-	place   sync.Mutex    // one new path at a time, see place
+	place   sync.Mutex    // one new path at a time, see put
 	refs    int           // guarded by Injector.mu
+
+	dirsMu sync.Mutex // guards dirs
+	dirs   map[inode]*directory
 }
 
 // Enter implements xconnect.Injector.
@@ -93,7 +96,7 @@ func (in *Injector) release(h *handle) {
 }
 
 func (in *Injector) open(pid int) (*handle, error) {
-	h := &handle{pid: pid, root: -1, gone: make(chan struct{}), watched: make(chan struct{})}
+	h := &handle{pid: pid, root: -1, gone: make(chan struct{}), watched: make(chan struct{}), dirs: map[inode]*directory{}}
 	var err error
 	if pid == 0 {
 		h.root, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -16,8 +16,17 @@ import (
 
 // spot is a name in a directory that is held open.
 type spot struct {
-	dir  int // O_PATH
+	*directory
 	name string
+}
+
+// directory is shared by all spots in it: ten thousand sockets in one directory
+// hold one descriptor for it.
+type directory struct {
+	dir   int // O_PATH
+	owner *handle
+	id    inode
+	refs  int // guarded by handle.dirsMu
 }
 
 // spotFor opens the directory of path and makes what is missing of it.
@@ -26,11 +35,37 @@ func (h *handle) spotFor(path string) (spot, error) {
 	if clean == "/" || strings.HasSuffix(path, "/") {
 		return spot{}, fmt.Errorf("it names a directory: %w", fs.ErrInvalid)
 	}
-	dir, err := h.makeDirs(pathpkg.Dir(clean))
-	return spot{dir, pathpkg.Base(clean)}, err
+	fd, err := h.makeDirs(pathpkg.Dir(clean))
+	if err != nil {
+		return spot{}, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return spot{}, err
+	}
+	h.dirsMu.Lock()
+	defer h.dirsMu.Unlock()
+	d := h.dirs[inodeOf(&st)]
+	if d == nil {
+		d = &directory{dir: fd, owner: h, id: inodeOf(&st)}
+		h.dirs[d.id] = d
+	} else {
+		unix.Close(fd)
+	}
+	d.refs++
+	return spot{d, pathpkg.Base(clean)}, nil
 }
 
-func (s spot) close() { unix.Close(s.dir) }
+func (s spot) close() {
+	h := s.owner
+	h.dirsMu.Lock()
+	defer h.dirsMu.Unlock()
+	if s.refs--; s.refs == 0 {
+		delete(h.dirs, s.id)
+		unix.Close(s.dir)
+	}
+}
 
 func (h *handle) makeDirs(dir string) (int, error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY
@@ -93,7 +128,7 @@ func fdPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 // killed daemon left there is found again.
 func (s spot) temp() spot {
 	sum := sha256.Sum256([]byte(s.name))
-	return spot{s.dir, ".pvx-" + hex.EncodeToString(sum[:6])}
+	return spot{s.directory, ".pvx-" + hex.EncodeToString(sum[:6])}
 }
 
 // inode tells files apart for as long as one of them is known to exist.

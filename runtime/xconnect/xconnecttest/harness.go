@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,19 +36,26 @@ func New(t testing.TB, plugin xconnect.Plugin) *Pair {
 		Target: "/run/pv/svc.sock", Socket: "/run/ex/svc.sock",
 	})
 	p.Provider.Mkdir("/run/ex")
+	log := &logWriter{t: t}
+	log.left.Store(100)
 	p.Mesh = xconnect.NewMesh(xconnect.Config{
 		Plugins: []xconnect.Plugin{plugin}, Injector: nsinject.New(nsinject.Options{}),
-		Log: slog.New(slog.NewTextHandler(&logWriter{t}, nil)), Drain: time.Second,
+		Log: slog.New(slog.NewTextHandler(log, nil)), Drain: time.Second,
 	})
 	t.Cleanup(p.Mesh.Stop)
 	return p
 }
 
-// logWriter shows the log of a test that fails.
-type logWriter struct{ t testing.TB }
+// logWriter shows the start of the log of a test that fails.
+type logWriter struct {
+	t    testing.TB
+	left atomic.Int64
+}
 
 func (w *logWriter) Write(b []byte) (int, error) {
-	w.t.Log(string(b[:len(b)-1]))
+	if w.left.Add(-1) >= 0 {
+		w.t.Log(string(b[:len(b)-1]))
+	}
 	return len(b), nil
 }
 
