@@ -117,6 +117,18 @@ func (w *world) note(n int, k, sign string) {
 	w.events = append(w.events, sign+k)
 }
 
+func (w *world) log() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.events)
+}
+
+func (w *world) inside() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.entered
+}
+
 func (w *world) now() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -168,12 +180,12 @@ func TestReconcile(t *testing.T) {
 				t.Errorf("step %d: running %q, want %q", i, got, step.want)
 			}
 		}
-		if got := strings.Join(w.events[2:4], " "); got != "-c/b/t 1 2 -c/a/t 1 2" {
-			t.Errorf("events %q", w.events)
+		if got := strings.Join(w.log()[2:4], " "); got != "-c/b/t 1 2 -c/a/t 1 2" {
+			t.Errorf("events %q", w.log())
 		}
 		// The role's change: the old one ended before the new one began.
-		if got := strings.Join(w.events[5:7], ", "); got != "-c/a/t 3 2, +c/a/t 3 2" {
-			t.Errorf("events %q", w.events)
+		if got := strings.Join(w.log()[5:7], ", "); got != "-c/a/t 3 2, +c/a/t 3 2" {
+			t.Errorf("events %q", w.log())
 		}
 	})
 }
@@ -278,24 +290,26 @@ func TestPolling(t *testing.T) {
 			t.Errorf("running %q", got)
 		}
 		time.Sleep(4400 * time.Millisecond) // two graphs do not arrive
-		if got := w.now(); got != "c/a/t 1 2" || len(w.events) != 1 {
-			t.Errorf("after a lost graph: %q, %q", got, w.events)
+		if got := w.now(); got != "c/a/t 1 2" || len(w.log()) != 1 {
+			t.Errorf("after a lost graph: %q, %q", got, w.log())
 		}
 		time.Sleep(600 * time.Millisecond)
 		refetch <- struct{}{} // at 6 s
 		synctest.Wait()
 		var at []time.Duration
+		s.mu.Lock()
 		for _, a := range s.asked {
 			at = append(at, a.Sub(start))
 		}
+		s.mu.Unlock()
 		want := []time.Duration{0, 100 * time.Millisecond, 300 * time.Millisecond, 5300 * time.Millisecond, 5400 * time.Millisecond, 5600 * time.Millisecond, 6 * time.Second}
 		if !slices.Equal(at, want) {
 			t.Errorf("asked at %v, want %v", at, want)
 		}
 		cancel()
 		<-done
-		if got := w.now(); got != "" || w.entered != 0 {
-			t.Errorf("after the end: running %q, %d entered", got, w.entered)
+		if got := w.now(); got != "" || w.inside() != 0 {
+			t.Errorf("after the end: running %q, %d entered", got, w.inside())
 		}
 	})
 }
@@ -337,6 +351,12 @@ type holder struct {
 	asked   int
 }
 
+func (h *holder) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.asked
+}
+
 func (h *holder) set(links ...pvctrl.Link) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -374,8 +394,8 @@ func TestServerThatHolds(t *testing.T) {
 		done := make(chan struct{})
 		go func() { m.Run(ctx, h, 5*time.Second, refetch); close(done) }()
 		time.Sleep(2 * time.Minute)
-		if h.asked > 6 {
-			t.Errorf("asked %d times in two quiet minutes", h.asked)
+		if n := h.count(); n > 6 {
+			t.Errorf("asked %d times in two quiet minutes", n)
 		}
 		h.set(raw(1, 2))
 		time.Sleep(time.Millisecond)
@@ -383,11 +403,11 @@ func TestServerThatHolds(t *testing.T) {
 			t.Errorf("1 ms after a change: running %q", got)
 		}
 		time.Sleep(time.Second)
-		before := h.asked
+		before := h.count()
 		refetch <- struct{}{} // also while an answer is held
 		time.Sleep(time.Second)
-		if h.asked != before+2 { // the whole graph, and the next wait
-			t.Errorf("asked %d more times after a request to refetch", h.asked-before)
+		if n := h.count(); n != before+2 { // the whole graph, and the next wait
+			t.Errorf("asked %d more times after a request to refetch", n-before)
 		}
 		cancel()
 		<-done
@@ -439,8 +459,8 @@ func TestTenThousandLinks(t *testing.T) {
 	m.Apply(nil)
 	m.Stop()
 	t.Logf("made in %v, compared in %v, ended in %v", first, again, time.Since(start))
-	if w.now() != "" || w.entered != 0 {
-		t.Errorf("left running: %d entered", w.entered)
+	if w.now() != "" || w.inside() != 0 {
+		t.Errorf("left running: %d entered", w.inside())
 	}
 	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) { // they have nothing left to do but return
