@@ -52,6 +52,7 @@ func commands(env Env) []*cobra.Command {
 		lintCommand(env),
 		featuresCommand(env),
 		kconfigCommand(env),
+		menuCommand(env),
 		inspectCommand(env),
 		verifyCommand(env),
 		diffCommand(env),
