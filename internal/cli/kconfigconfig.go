@@ -38,9 +38,9 @@ func (m *menuFlags) register(c *cobra.Command) {
 	f.StringVar(&m.sourceDir, "source-dir", "", "what to write as _source_dir (default: the root of the git repository around the Kconfig file)")
 }
 
-// menuSession is a Kconfig file with the values that a .config.yaml and --set
+// menuState is a Kconfig file with the values that a .config.yaml and --set
 // gave it.
-type menuSession struct {
+type menuState struct {
 	conf    *kconfig.Config
 	dialect kas.Dialect
 	why     string // how the dialect was guessed
@@ -51,12 +51,12 @@ type menuSession struct {
 }
 
 // open loads the Kconfig file and what was chosen before.
-func (m *menuFlags) open(env Env) (*menuSession, error) {
+func (m *menuFlags) open(env Env) (*menuState, error) {
 	tree, _, err := m.load()
 	if err != nil {
 		return nil, err
 	}
-	s := &menuSession{conf: tree.New(), host: env.Getenv("_KAS_REPO_DIR_HOST")}
+	s := &menuState{conf: tree.New(), host: env.Getenv("_KAS_REPO_DIR_HOST")}
 	if s.dialect, s.why, err = m.kasDialect(tree); err != nil {
 		return nil, err
 	}
@@ -158,7 +158,7 @@ func (m *menuFlags) repositoryRoot() (string, error) {
 }
 
 // content is the file that kas menu would write.
-func (s *menuSession) content() (*kas.Value, string, error) {
+func (s *menuState) content() (*kas.Value, string, error) {
 	sel, err := menu.Select(s.conf, s.dialect)
 	if err != nil {
 		return nil, "", err
@@ -169,7 +169,7 @@ func (s *menuSession) content() (*kas.Value, string, error) {
 
 // save writes the file as kas menu does: not at all when it says the same
 // already, and with the one of before kept as .old.
-func (s *menuSession) save() (changed bool, err error) {
+func (s *menuState) save() (changed bool, err error) {
 	v, text, err := s.content()
 	if err != nil {
 		return false, err

@@ -27,7 +27,7 @@ func TestMenuChild(t *testing.T) {
 	fmt.Printf("exit code %d\n", code)
 }
 
-// terminal is a tmux session of 80 columns and 24 lines.
+// terminal is a tmux window of 80 columns and 24 lines.
 type terminal struct {
 	t      *testing.T
 	tmux   string
