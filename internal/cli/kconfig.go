@@ -100,22 +100,22 @@ func (k *kconfigFlags) find() (fs.FS, string, error) {
 }
 
 // configure loads the file and applies --from and --set.
-func (k *kconfigFlags) configure(env Env) (*kconfig.Config, fs.FS, error) {
-	tree, fsys, err := k.load()
+func (k *kconfigFlags) configure(env Env) (*kconfig.Config, error) {
+	tree, _, err := k.load()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	conf := tree.New()
 	if k.from != "" {
 		start, err := readMenuFile(k.from)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if err := restore(env, conf, start); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return conf, fsys, k.apply(conf)
+	return conf, k.apply(conf)
 }
 
 // apply sets what --set says.
@@ -157,7 +157,7 @@ of their first mention. The marks: * can be set by a person, u is set by --set,
   pvkit kconfig eval --set MACHINE_RPI=y --json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			conf, _, err := k.configure(env)
+			conf, err := k.configure(env)
 			if err != nil {
 				return err
 			}
@@ -265,7 +265,7 @@ its choice; and which lines keep its dependencies or its prompt from holding.
   pvkit kconfig explain --from .config.yaml KAS_TARGET_IMAGE`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			conf, _, err := k.configure(env)
+			conf, err := k.configure(env)
 			if err != nil {
 				return err
 			}

@@ -183,7 +183,7 @@ func (h *header) check() error {
 	if h.path != "" && !h.path.IsValid() {
 		return bad("%.80q is not an object path", h.path)
 	}
-	ok := true
+	var ok bool
 	switch h.typ {
 	case dbus.TypeMethodCall:
 		ok = h.path != "" && h.member != ""

@@ -146,11 +146,11 @@ func (s *session) negotiateFDs() (bool, error) {
 // error of the bus, and not one of the ways in which a client hangs up.
 func (s *session) ask(l string) (string, error) {
 	if err := s.toBus.message([]byte(l + "\r\n")); err != nil {
-		return "", fmt.Errorf("%w: speak to the bus: %v", errHandshake, err)
+		return "", fmt.Errorf("%w: speak to the bus: %v", errHandshake, err) //nolint:errorlint // hides a hang-up on purpose
 	}
 	answer, err := s.bus.line(maxHandshake)
 	if err != nil {
-		return "", fmt.Errorf("%w: wait for the bus: %v", errHandshake, err)
+		return "", fmt.Errorf("%w: wait for the bus: %v", errHandshake, err) //nolint:errorlint // hides a hang-up on purpose
 	}
 	return answer, nil
 }

@@ -141,9 +141,9 @@ func covers(rule string, n xconnect.Node) bool {
 	if len(f) != 3 {
 		return false
 	}
-	maj, min, _ := strings.Cut(f[1], ":")
+	major, minor, _ := strings.Cut(f[1], ":")
 	fits := func(text string, n uint32) bool { return text == "*" || text == fmt.Sprint(n) }
-	return (f[0] == "a" || f[0] == "c") && fits(maj, n.Major) && fits(min, n.Minor) &&
+	return (f[0] == "a" || f[0] == "c") && fits(major, n.Major) && fits(minor, n.Minor) &&
 		strings.Contains(f[2], "r") && strings.Contains(f[2], "w")
 }
 
