@@ -86,26 +86,64 @@ func (e *zlibEncoder) compress(dst, src []byte) ([]byte, error) {
 	return e.buf.Bytes(), nil
 }
 
-type zstdEncoder struct{ w *zstd.Encoder }
-
-// newZstdEncoder makes frames that the kernel can decode with a window of one
+// zstdEncoder makes frames that the kernel can decode with a window of one
 // block: single segment, no checksum.
+type zstdEncoder struct {
+	w    *zstd.Encoder
+	code *zstd.Encoder // for blocks of machine code; nil: w is for all
+
+	notText [256]uint8 // 1 for control characters and for bytes above ASCII
+}
+
 func newZstdEncoder(o Options) (*zstdEncoder, error) {
-	level := zstd.SpeedBestCompression
+	e := &zstdEncoder{}
+	var err error
 	if o.Level > 0 {
-		level = zstd.EncoderLevelFromZstd(o.Level)
+		e.w, err = newZstdWriter(zstd.EncoderLevelFromZstd(o.Level), o)
+		return e, err
 	}
+	if e.w, err = newZstdWriter(zstd.SpeedBestCompression, o); err != nil {
+		return nil, err
+	}
+	for c := range e.notText {
+		if c < ' ' && c != '\n' && c != '\t' && c != '\r' || c > '~' {
+			e.notText[c] = 1
+		}
+	}
+	e.code, err = newZstdWriter(zstd.SpeedBetterCompression, o)
+	return e, err
+}
+
+func newZstdWriter(level zstd.EncoderLevel, o Options) (*zstd.Encoder, error) {
 	w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(o.BlockSize), zstd.WithSingleSegment(true), zstd.WithEncoderCRC(false),
 		zstd.WithLowerEncoderMem(true), zstd.WithZeroFrames(true))
 	if err != nil {
 		return nil, fmt.Errorf("start the zstd encoder: %w", err)
 	}
-	return &zstdEncoder{w}, nil
+	return w, nil
 }
 
 func (e *zstdEncoder) compress(dst, src []byte) ([]byte, error) {
+	if e.code != nil && e.isCode(src) {
+		return e.code.EncodeAll(src, dst[:0]), nil
+	}
 	return e.w.EncodeAll(src, dst[:0]), nil
+}
+
+// codePercent is how many of a block's bytes must be of a kind that text does
+// not have for the block to count as machine code. Measured on a Debian root
+// filesystem and on a tree of headers and scripts: the best level takes 2 % off
+// such blocks, at six times the cost, and up to a tenth off others.
+const codePercent = 69
+
+// isCode tells machine code from text and from data that is worth the effort.
+func (e *zstdEncoder) isCode(block []byte) bool {
+	n := 0
+	for _, c := range block {
+		n += int(e.notText[c])
+	}
+	return n > len(block)/100*codePercent
 }
 
 type lz4Encoder struct{ c fastlz4.Compressor }

@@ -14,8 +14,9 @@ type Options struct {
 	Compression Compression // 0 is Zstd
 	// Level is the effort on the scale of the codec's own program: gzip 1 to
 	// 9, zstd 1 to 22 (the encoder has four settings: below 3, below 6, below
-	// 10 and above), xz 1 to 9 (two settings: to 6 and above). 0 is the
-	// codec's best, for xz 6. The other codecs have no levels.
+	// 10 and above), xz 1 to 9 (two settings: to 6 and above). 0 is gzip 9,
+	// xz 6, and for zstd its best except on machine code, which gains little
+	// from the last setting and costs most. The other codecs have no levels.
 	Level int
 	HC    bool // LZ4 only: the slow encoder, a fifth smaller
 
@@ -51,12 +52,12 @@ func Presets() []PresetInfo {
 	const k128 = 128 << 10
 	return []PresetInfo{
 		{"balanced", "zstd in 1 MiB blocks: small, quick to write, cheap to read", Options{Compression: Zstd, BlockSize: 1 << 20}},
-		{"low-memory", "zstd in 256 KiB blocks: less memory on the device for each read", Options{Compression: Zstd, BlockSize: 256 << 10}},
+		{"low-memory", "zstd in 256 KiB blocks: less memory on the device for each read", Options{Compression: Zstd, Level: 19, BlockSize: 256 << 10}},
 		{"fast", "zstd at its default level in 256 KiB blocks, for the work bench", Options{Compression: Zstd, Level: 3, BlockSize: 256 << 10}},
 		{"xz", "xz in 128 KiB blocks, as pvr writes", Options{Compression: XZ, BlockSize: k128}},
 		{"smallest", "xz in 1 MiB blocks: slow to write and to read", Options{Compression: XZ, Level: 9, BlockSize: 1 << 20}},
 		{"gzip", "gzip, for kernels without zstd and xz", Options{Compression: Gzip, BlockSize: k128}},
-		{"zstd", "zstd in 128 KiB blocks", Options{Compression: Zstd, BlockSize: k128}},
+		{"zstd", "zstd in 128 KiB blocks", Options{Compression: Zstd, Level: 19, BlockSize: k128}},
 		{"lz4", "lz4: large and quick", Options{Compression: LZ4, BlockSize: k128}},
 		{"lz4hc", "lz4 with the slow encoder: as quick to read as lz4", Options{Compression: LZ4, HC: true, BlockSize: k128}},
 		{"none", "no compression", Options{Compression: None, BlockSize: k128}},
