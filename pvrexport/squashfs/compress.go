@@ -125,7 +125,8 @@ func newZstdWriter(level zstd.EncoderLevel, o Options) (*zstd.Encoder, error) {
 }
 
 func (e *zstdEncoder) compress(dst, src []byte) ([]byte, error) {
-	if e.code != nil && e.isCode(src) {
+	// Blocks of metadata are small and look like code; the effort is for them.
+	if e.code != nil && len(src) > metadataSize && e.isCode(src) {
 		return e.code.EncodeAll(src, dst[:0]), nil
 	}
 	return e.w.EncodeAll(src, dst[:0]), nil
