@@ -39,7 +39,7 @@ func BenchmarkWrite(b *testing.B) {
 		{"xz", []string{"-comp", "xz"}},
 		{"lz4hc", []string{"-comp", "lz4", "-Xhc"}},
 		{"lz4", []string{"-comp", "lz4"}},
-		{"none", []string{"-no-compression"}},
+		{"none", []string{"-noI", "-noD", "-noF", "-noX"}},
 	} {
 		b.Run(c.preset, func(b *testing.B) {
 			var ours, theirs cost
