@@ -30,6 +30,44 @@ type sigHeader struct {
 	} `json:"pvs"`
 }
 
+// Signature is what the signature of a part says of itself. Nothing in it is
+// verified.
+type Signature struct {
+	Key              string // "_sigs/<part>.json"
+	Alg              string
+	Include, Exclude []string // patterns of the keys that it covers, and does not
+	Certificates     int      // that it carries, the leaf first
+	Err              error    // why it cannot be read; then the rest is empty
+}
+
+// Signatures reads every part's signature, by key.
+func (s *State) Signatures() []Signature {
+	var out []Signature
+	for key := range s.All() {
+		if !strings.HasPrefix(key, sigsDir+"/") {
+			continue
+		}
+		sig, err := s.signature(key)
+		if err != nil {
+			out = append(out, Signature{Key: key, Err: err})
+			continue
+		}
+		g := Signature{Key: key, Alg: sig.header.Alg, Certificates: len(sig.header.X5C)}
+		if pvs := sig.header.PVS; pvs != nil {
+			g.Include, g.Exclude = deref(pvs.Include), deref(pvs.Exclude)
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+func deref(patterns *[]string) []string {
+	if patterns == nil {
+		return nil
+	}
+	return *patterns
+}
+
 func (s *State) signature(key string) (*signature, error) {
 	v, ok := s.members[key]
 	if !ok {

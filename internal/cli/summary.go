@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -203,43 +202,15 @@ func provided(s *pvrexport.State, container string) []service {
 
 func signatures(s *pvrexport.State) []signatureSummary {
 	out := []signatureSummary{}
-	for key, v := range s.All() {
-		if strings.HasPrefix(key, "_sigs/") {
-			out = append(out, readSignature(key, v))
+	for _, g := range s.Signatures() {
+		sum := signatureSummary{
+			Key: g.Key, Alg: g.Alg, Chain: g.Certificates,
+			Include: append([]string{}, g.Include...), Exclude: append([]string{}, g.Exclude...),
 		}
+		if g.Err != nil {
+			sum.Error = g.Err.Error()
+		}
+		out = append(out, sum)
 	}
 	return out
-}
-
-// readSignature takes apart a part signature (pvs@2): its protected header is
-// base64url of a JSON object.
-func readSignature(key string, v pvrexport.Value) signatureSummary {
-	sig := signatureSummary{Key: key, Include: []string{}, Exclude: []string{}}
-	var doc struct {
-		Protected string `json:"protected"`
-	}
-	var header struct {
-		Alg string   `json:"alg"`
-		X5C []string `json:"x5c"`
-		PVS struct {
-			Include []string `json:"include"`
-			Exclude []string `json:"exclude"`
-		} `json:"pvs"`
-	}
-	err := v.Unmarshal(&doc)
-	var raw []byte
-	if err == nil {
-		raw, err = base64.RawURLEncoding.DecodeString(doc.Protected)
-	}
-	if err == nil {
-		err = json.Unmarshal(raw, &header)
-	}
-	if err != nil {
-		sig.Error = err.Error()
-		return sig
-	}
-	sig.Alg, sig.Chain = header.Alg, len(header.X5C)
-	sig.Include = append(sig.Include, header.PVS.Include...)
-	sig.Exclude = append(sig.Exclude, header.PVS.Exclude...)
-	return sig
 }
