@@ -107,10 +107,37 @@ type selfError struct{ name string }
 
 func (e *selfError) Error() string { return fmt.Sprintf("variable %s references itself", e.name) }
 
+// splice is a text in which parts are replaced, from left to right.
+type splice struct {
+	text string
+	out  strings.Builder
+	done int // how much of text is in out
+}
+
+// replace puts with in place of text[from:to]; the error is that the value of
+// the variable of that name becomes too large.
+func (t *splice) replace(from, to int, with, name string) error {
+	t.out.WriteString(t.text[t.done:from])
+	t.out.WriteString(with)
+	t.done = to
+	if t.out.Len() > maxText {
+		return &Error{Type: "LimitError", Msg: name + " is too large", Err: &LimitError{"size of a value", maxText}}
+	}
+	return nil
+}
+
+// finish returns the whole text; nothing can be replaced any more.
+func (t *splice) finish() string {
+	if t.done == 0 {
+		return t.text
+	}
+	t.out.WriteString(t.text[t.done:])
+	return t.out.String()
+}
+
 // variables replaces each ${NAME} by its value, once; an undefined one stays.
 func (x *expansion) variables(s string) (string, error) {
-	var b strings.Builder
-	done := 0
+	t := splice{text: s}
 	for at := 0; ; {
 		i := strings.Index(s[at:], "${")
 		if i < 0 {
@@ -138,18 +165,11 @@ func (x *expansion) variables(s string) (string, error) {
 		if !ok {
 			continue
 		}
-		b.WriteString(s[done:i])
-		b.WriteString(v.s)
-		done = at
-		if b.Len() > maxText {
-			return "", &Error{Type: "LimitError", Msg: x.name + " is too large", Err: &LimitError{"size of a value", maxText}}
+		if err := t.replace(i, at, v.s, x.name); err != nil {
+			return "", err
 		}
 	}
-	if done == 0 {
-		return s, nil
-	}
-	b.WriteString(s[done:])
-	return b.String(), nil
+	return t.finish(), nil
 }
 
 // varEnd returns the index of the brace that closes a plain name at i, -1
@@ -172,8 +192,7 @@ func varEnd(s string, i int) int {
 // without its end makes the whole round void: BitBake takes it for an
 // expression that was cut off too early.
 func (x *expansion) expressions(s string) (string, error) {
-	var b strings.Builder
-	done := 0
+	t := splice{text: s}
 	for at := 0; ; {
 		i := strings.Index(s[at:], "${@")
 		if i < 0 {
@@ -193,18 +212,11 @@ func (x *expansion) expressions(s string) (string, error) {
 			}
 			return "", err
 		}
-		b.WriteString(s[done:i])
-		b.WriteString(out)
-		done = at
-		if b.Len() > maxText {
-			return "", &Error{Type: "LimitError", Msg: x.name + " is too large", Err: &LimitError{"size of a value", maxText}}
+		if err := t.replace(i, at, out, x.name); err != nil {
+			return "", err
 		}
 	}
-	if done == 0 {
-		return s, nil
-	}
-	b.WriteString(s[done:])
-	return b.String(), nil
+	return t.finish(), nil
 }
 
 // exprEnd finds the end of the code that starts at i, behind its closing
