@@ -191,6 +191,20 @@ func (s *menuState) save() (changed bool, err error) {
 	return true, nil
 }
 
+// saveAndSay saves the file and prints what became of it.
+func (s *menuState) saveAndSay(env Env, more string) error {
+	changed, err := s.save()
+	if err != nil {
+		return symbolFinding(env.Stderr, err)
+	}
+	state := "wrote"
+	if !changed {
+		state = "nothing to change in"
+	}
+	_, err = fmt.Fprintf(env.Stdout, "%s %s%s\n", state, s.file, more)
+	return err
+}
+
 func kconfigConfigCommand(env Env) *cobra.Command {
 	var m menuFlags
 	var write bool
@@ -224,16 +238,7 @@ Pantavisor's build container, whose menu knows KAS_LOCAL_* symbols. Without
 				_, err = io.WriteString(env.Stdout, text)
 				return err
 			}
-			changed, err := s.save()
-			if err != nil {
-				return symbolFinding(env.Stderr, err)
-			}
-			state := "wrote"
-			if !changed {
-				state = "nothing to change in"
-			}
-			_, err = fmt.Fprintf(env.Stdout, "%s %s\n", state, s.file)
-			return err
+			return s.saveAndSay(env, "")
 		},
 	}
 	m.register(c)

@@ -40,16 +40,7 @@ the entries that cannot be set, / searches names and prompts.
 				_, err = fmt.Fprintln(env.Stdout, "nothing saved")
 				return err
 			}
-			changed, err := s.save()
-			if err != nil {
-				return symbolFinding(env.Stderr, err)
-			}
-			state := "wrote"
-			if !changed {
-				state = "nothing to change in"
-			}
-			_, err = fmt.Fprintf(env.Stdout, "%s %s, for the %s dialect of kas\n", state, s.file, s.dialect)
-			return err
+			return s.saveAndSay(env, fmt.Sprintf(", for the %s dialect of kas", s.dialect))
 		},
 	}
 	m.register(c)
