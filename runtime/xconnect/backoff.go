@@ -1,6 +1,9 @@
 package xconnect
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 const (
 	firstPause = 100 * time.Millisecond
@@ -18,4 +21,17 @@ func Backoff(attempt int, jitter float64) time.Duration {
 	}
 	jitter = min(max(jitter, 0), 1)
 	return d - time.Duration(jitter*float64(d/2))
+}
+
+// Sleep waits for d and reports whether it did so to the end: false means that
+// ctx ended first.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -216,7 +216,7 @@ func (m *Mesh) keep(ctx context.Context, e *entry) {
 			log.Warn("Failed to add link for "+e.link.Name, "err", err, "retry", pause)
 			m.set(e, Failed, err.Error())
 		}
-		if !sleep(ctx, pause) {
+		if !Sleep(ctx, pause) {
 			return
 		}
 	}
@@ -383,15 +383,4 @@ func (m *Mesh) Status() []Status {
 		return cmp.Or(cmp.Compare(a.Consumer, b.Consumer), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Target, b.Target))
 	})
 	return all
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -80,7 +80,7 @@ func acceptAll(ctx context.Context, env xconnect.Env, ln net.Listener, start fun
 		pause = min(max(2*pause, 10*time.Millisecond), time.Second)
 		env.Stats.Fail(err)
 		env.Log.Warn("Accepting pauses", "err", err, "for", pause)
-		if !sleep(ctx, pause) {
+		if !xconnect.Sleep(ctx, pause) {
 			return nil
 		}
 	}
@@ -94,15 +94,4 @@ func shortage(err error) bool {
 		}
 	}
 	return false
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
