@@ -61,6 +61,7 @@ var table = []rule{
 	{"runtime/appengine/system", []string{"pvrexport", "runtime/pvctrl"}, nil},
 	{"runtime/appengine/lifecycle", []string{"runtime/pvctrl", "runtime/appengine/system"}, nil},
 	{"runtime/appengine/storage", []string{"pvrexport", "runtime/pvctrl", "internal/atomicfile"}, []string{"golang.org/x/sys"}},
+	{"runtime/appengine/hostinfo", nil, []string{"golang.org/x/sys"}},
 	{"runtime/appengine/settings", []string{"runtime/pvctrl"}, nil},
 	{"runtime/appengine/logs", []string{"internal/atomicfile", "internal/unixsock"}, []string{"golang.org/x/sys", "github.com/klauspost/compress"}},
 	{"runtime/appengine/daemons", []string{"runtime/pvctrl"}, []string{"golang.org/x/sys"}},
