@@ -159,3 +159,73 @@ type Setting struct {
 	Value    string `json:"value"`
 	Modified string `json:"modified"` // where the value comes from: default, pv conf file, env, …
 }
+
+// Signal is the body of POST /signal.
+type Signal struct {
+	Type    string `json:"type"`
+	Payload string `json:"payload"`
+}
+
+// MetaEntry is a key of GET /user-meta or GET /device-meta with its value as it
+// was put. The document shows a value that is a JSON object or array as such
+// and any other one as a string.
+type MetaEntry struct {
+	Key   string
+	Value string
+}
+
+// Driver is an entry of GET /drivers.
+type Driver struct {
+	Name   string `json:"name"`
+	Type   string `json:"type"` // REQUIRED, OPTIONAL or MANUAL
+	Status string `json:"status"`
+}
+
+// Alias is a member of GET /config: a setting by its legacy dotted name.
+type Alias struct {
+	Name  string
+	Value any // bool, an integer, string, or nil
+}
+
+// Wakelocks is GET /wakelocks.
+type Wakelocks struct {
+	Mode      string    `json:"mode"` // locks, or disabled
+	Count     int       `json:"count"`
+	Degraded  bool      `json:"degraded"`
+	Autosleep bool      `json:"autosleep"`
+	Settling  bool      `json:"settling"`
+	Polling   bool      `json:"polling"`
+	RunWindow bool      `json:"run_window"`
+	Held      HeldLocks `json:"held"`
+}
+
+// HeldLocks tells which of the runtime's wakelocks are held.
+type HeldLocks struct {
+	Boot        bool `json:"boot"`
+	Update      bool `json:"update"`
+	UpdateCheck bool `json:"update_check"`
+	DevMeta     bool `json:"devmeta"`
+	UserMeta    bool `json:"usrmeta"`
+	Shutdown    bool `json:"shutdown"`
+	DebugShell  bool `json:"debug_shell"`
+	Poll        bool `json:"poll"`
+}
+
+// The operations of POST /commands.
+const (
+	OpUpdateMetadata = "UPDATE_METADATA"
+	OpRebootDevice   = "REBOOT_DEVICE"
+	OpPoweroffDevice = "POWEROFF_DEVICE"
+	OpTryOnce        = "TRY_ONCE"
+	OpLocalRun       = "LOCAL_RUN"
+	OpLocalRunCommit = "LOCAL_RUN_COMMIT"
+	OpLocalApply     = "LOCAL_APPLY"
+	OpMakeFactory    = "MAKE_FACTORY"
+	OpRunGC          = "RUN_GC"
+	OpEnableSSH      = "ENABLE_SSH"
+	OpDisableSSH     = "DISABLE_SSH"
+	OpGoRemote       = "GO_REMOTE"
+	OpDeferReboot    = "DEFER_REBOOT"
+	OpUnclaim        = "UNCLAIM"
+	OpXConnectGraph  = "XCONNECT_GRAPH"
+)
