@@ -30,7 +30,7 @@ type process struct {
 
 type flags struct {
 	socket, status, logFormat string
-	interval, drain           time.Duration
+	interval, drain, idle     time.Duration
 	maxConns                  int
 	level                     slog.Level
 	once, dryRun              bool
@@ -51,6 +51,7 @@ func parse(p process) (flags, error) {
 	fs.StringVar(&f.socket, "socket", pvctrl.DefaultSocket, "pv-ctrl's unix socket")
 	fs.DurationVar(&f.interval, "interval", 5*time.Second, "time between two fetches of the graph")
 	fs.DurationVar(&f.drain, "drain", 5*time.Second, "time that open connections get when the daemon stops")
+	fs.DurationVar(&f.idle, "idle", 5*time.Second, "a connection quiet for this long, or up to twice, gives its memory back until something passes (0: never)")
 	fs.IntVar(&f.maxConns, "max-connections", 0, "connections at once on a link (0: by the limit of open files)")
 	fs.StringVar(&f.status, "status", "", "serve /status and /metrics on this unix socket")
 	fs.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -72,7 +73,7 @@ func parse(p process) (flags, error) {
 		return f, fmt.Errorf("--interval %v is shorter than 10ms", f.interval)
 	case f.logFormat != "text" && f.logFormat != "json":
 		return f, fmt.Errorf("--log-format %s: it is text or json", f.logFormat)
-	case f.maxConns < 0 || f.drain < 0:
+	case f.maxConns < 0 || f.drain < 0 || f.idle < 0:
 		return f, errors.New("a limit cannot be negative")
 	}
 	return f, nil
@@ -110,7 +111,7 @@ func daemon(ctx context.Context, p process, f flags, log *slog.Logger) error {
 		conns = connsFor(openFiles())
 	}
 	mesh := xconnect.NewMesh(xconnect.Config{
-		Plugins: plugins(f.devices), Injector: injector, Log: log, Drain: f.drain, MaxConns: conns,
+		Plugins: plugins(f.devices), Injector: injector, Log: log, Drain: f.drain, MaxConns: conns, Idle: f.idle,
 	})
 	if f.once {
 		return once(ctx, client, mesh, p.out)

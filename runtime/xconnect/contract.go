@@ -45,6 +45,7 @@ type Env struct {
 	Ready    func()        // call once; later calls do nothing
 	Drain    time.Duration // see Plugin.Run
 	MaxConns int           // connections at once on this link
+	Idle     time.Duration // how long a connection may be quiet before it is parked; 0: never
 }
 
 // DrainFor is how long open connections may go on after ctx is done.

@@ -299,13 +299,15 @@ func requests(b *testing.B, r route, conns int) {
 	})
 }
 
-// idle holds connections open and reports what each costs the process between.
+// idle holds connections open and reports what each costs the process between:
+// at once, and when they have been quiet for a while.
 func idle(b *testing.B, r route, n int) {
 	if r.pid == 0 || r.name == "socat" { // a process for each connection
 		b.Skip("no process whose memory would tell")
 	}
 	for first := true; b.Loop(); first = false { // later rounds use what the first has taken
 		before := memory(b, r.pid, "VmRSS")
+		perConn := func() float64 { return float64(memory(b, r.pid, "VmRSS")-before) * 1024 / float64(n) }
 		var conns []net.Conn
 		for range n {
 			c := dial(b, r.raw)
@@ -316,13 +318,20 @@ func idle(b *testing.B, r route, n int) {
 			conns = append(conns, c)
 		}
 		if first {
-			b.ReportMetric(float64(memory(b, r.pid, "VmRSS")-before)*1024/float64(n), "bytes/conn")
+			b.ReportMetric(perConn(), "bytes/conn")
+			time.Sleep(restTime)
+			b.ReportMetric(perConn(), "rested-bytes/conn")
+			b.ReportMetric(float64(memory(b, r.pid, "VmRSS"))/1024, "rested-total-MiB")
 		}
 		for _, c := range conns {
 			c.Close()
 		}
 	}
 }
+
+// restTime is longer than pv-xconnect takes to notice that nothing passes and
+// to give the memory back.
+const restTime = 20 * time.Second
 
 func parallel(b *testing.B, n int, f func() error) {
 	b.Helper()

@@ -49,26 +49,17 @@ func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error 
 		watcher.Go(func() { watchKind(runCtx, l, env, cancel) })
 	}
 	env.Ready()
-	err = relay.Serve(runCtx, env, ln, func(ctx context.Context, c *net.UnixConn) error {
-		err := connect(ctx, l, env, network, c)
+	err = relay.Forward(runCtx, env, ln, func(ctx context.Context) (*net.UnixConn, error) {
+		c, err := relay.Dial(ctx, env, l, network)
 		if errors.Is(err, syscall.EPROTOTYPE) {
 			cancel(errKind)
 		}
-		return err
+		return c, err
 	})
 	if cause := context.Cause(runCtx); ctx.Err() == nil && errors.Is(cause, errKind) {
 		return cause
 	}
 	return err
-}
-
-func connect(ctx context.Context, l xconnect.Link, env xconnect.Env, network string, c *net.UnixConn) error {
-	p, err := relay.Dial(ctx, env, l, network)
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	return relay.Both(ctx, c, p, env.Stats)
 }
 
 // kindOf finds out what the provider listens with, without waking a listener

@@ -12,7 +12,6 @@ package wayland
 import (
 	"context"
 	"net"
-	"time"
 
 	"github.com/pvkit/pvkit/runtime/xconnect"
 	"github.com/pvkit/pvkit/runtime/xconnect/relay"
@@ -35,14 +34,7 @@ func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error 
 		return err
 	}
 	env.Ready()
-	return relay.Serve(ctx, env, ln, func(ctx context.Context, client *net.UnixConn) error {
-		accepted := time.Now()
-		compositor, err := env.Provider.Dial(ctx, "unix", l.Socket)
-		if err != nil {
-			return err
-		}
-		defer compositor.Close()
-		env.Stats.Connected(time.Since(accepted))
-		return relay.Both(ctx, client, compositor, env.Stats)
+	return relay.Forward(ctx, env, ln, func(ctx context.Context) (*net.UnixConn, error) {
+		return relay.Dial(ctx, env, l, "unix")
 	})
 }
