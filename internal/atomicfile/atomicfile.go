@@ -27,7 +27,17 @@ func Create(name string, mode fs.FileMode) (*File, error) {
 	if dir == "" {
 		dir = "."
 	}
-	f, err := os.CreateTemp(dir, "."+base+".*.tmp")
+	return create(dir, "."+base+".*.tmp", name, mode)
+}
+
+// CreateIn is Create with the temporary file in another directory of the same
+// file system, so that whoever lists the directory of name never meets it.
+func CreateIn(tempDir, name string, mode fs.FileMode) (*File, error) {
+	return create(tempDir, "file-*", name, mode)
+}
+
+func create(tempDir, pattern, name string, mode fs.FileMode) (*File, error) {
+	f, err := os.CreateTemp(tempDir, pattern)
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", name, err)
 	}

@@ -55,3 +55,27 @@ func TestCreateInMissingDirectory(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestCreateInLeavesTheDirectoryAlone(t *testing.T) {
+	dir, temp := t.TempDir(), t.TempDir()
+	name := filepath.Join(dir, "f")
+	f, err := atomicfile.CreateIn(temp, name, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("new"); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("before commit the directory holds %v, %v", entries, err)
+	}
+	if err := f.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(name); err != nil || string(got) != "new" {
+		t.Errorf("the file holds %q, %v", got, err)
+	}
+	if entries, err := os.ReadDir(temp); err != nil || len(entries) != 0 {
+		t.Errorf("left behind: %v %v", entries, err)
+	}
+}
