@@ -82,6 +82,9 @@ func finishLXC(byIndex map[int]*LXCInterface, warnings []string) ([]LXCInterface
 				return nil, nil, fmt.Errorf("lxc.net.%d.type = %s needs lxc.net.%d.link", n, i.Type, n)
 			}
 		}
+		if !i.Up && (len(i.Gateways) > 0 || i.GatewayDev || i.AutoGW) {
+			return nil, nil, fmt.Errorf("lxc.net.%d has a gateway and no flags = up: the route needs it", n)
+		}
 		if i.Name == "" && i.Type != "phys" { // a moved device keeps its name
 			i.Name = "eth" + strconv.Itoa(n)
 		}
