@@ -74,6 +74,7 @@ var table = []rule{
 	{"runtime/appengine/network", []string{"runtime/appengine/system"}, []string{"golang.org/x/sys", "github.com/vishvananda/netlink", "github.com/google/nftables"}},
 	{"runtime/appengine/sandbox", []string{"pvrexport/rootfs", "pvrexport/squashfs", "internal/atomicfile", "internal/unixsock"}, []string{"golang.org/x/sys"}},
 	{"internal/cli", []string{"*", "*/*", "*/*/*"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
+	{"internal/difftest", []string{"internal/program", "internal/testreq"}, nil},
 	{"internal/*", []string{"internal/diag", "internal/testreq"}, []string{"golang.org/x/sys"}},
 }
 
