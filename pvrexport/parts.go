@@ -3,7 +3,6 @@ package pvrexport
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -52,59 +51,6 @@ func (s *State) Subset(parts ...string) (*State, error) {
 		}
 	}
 	return sub, nil
-}
-
-// Merge adds the members of o to s, as installing a bundle does. A part that o
-// carries replaces the whole part: nothing of the old directory stays, nor the
-// old signature, nor what that signature covered (its overlay, if it was
-// signed). A file at the top and a file of an overlay replace only
-// themselves. If keys collide, the error is a *KeyError and s is unchanged.
-//
-// pvtx (pvtx_state.c, remove_keys) finds the old files by prefix, and only
-// with the help of the old signature: there "app" also hits "app-2" and the
-// files of an unsigned part pile up. Merge compares whole names.
-func (s *State) Merge(o *State) error {
-	merged := maps.Clone(s.members)
-	replaced := map[string]bool{}
-	for key := range o.members {
-		if dir, _, ok := strings.Cut(key, "/"); ok && dir != configDir && dir != sigsDir {
-			replaced[dir] = true
-		}
-	}
-	for part := range replaced {
-		covered := s.coverage(part)
-		for key := range s.members {
-			if strings.HasPrefix(key, part+"/") || key == sigKey(part) || covered(key) {
-				delete(merged, key)
-			}
-		}
-	}
-	maps.Copy(merged, o.members)
-	result := &State{members: merged}
-	for _, key := range result.keys() {
-		if err := result.collides(key); err != nil {
-			return fmt.Errorf("merge states: %w", err)
-		}
-	}
-	s.members, s.from = merged, nil
-	return nil
-}
-
-func sigKey(part string) string { return sigsDir + "/" + part + ".json" }
-
-// coverage returns what the signature of a part covers, besides keys that
-// belong to another part.
-func (s *State) coverage(part string) func(key string) bool {
-	sig, err := s.signature(sigKey(part))
-	if err != nil {
-		return func(string) bool { return false }
-	}
-	return func(key string) bool {
-		if o := owner(key); o != "" && o != part {
-			return false
-		}
-		return sig.covers(key)
-	}
 }
 
 // ChangeKind says what became of a key.

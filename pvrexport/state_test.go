@@ -172,43 +172,6 @@ func TestSubset(t *testing.T) {
 	}
 }
 
-// sig is a signature's structure with the header
-// {"pvs":{"include":["app/**","_config/app/**"],"exclude":[]}}.
-const sig = `{"#spec":"pvs@2","protected":"eyJwdnMiOnsiaW5jbHVkZSI6WyJhcHAvKioiLCJfY29uZmlnL2FwcC8qKiJdLCJleGNsdWRlIjpbXX19","signature":"AA"}`
-
-func TestMerge(t *testing.T) {
-	for _, c := range []struct{ name, old, more, want string }{
-		{"union", `"a/run.json":1,"device.json":1`, `"b/run.json":1`, `a/run.json b/run.json device.json`},
-		{"a part replaces the whole part", `"app/old":1,"app/run.json":1,"app-2/x":1`, `"app/run.json":2`, `app-2/x app/run.json`},
-		{"an old signature goes", `"_sigs/app.json":{},"app/run.json":1`, `"app/run.json":2`, `app/run.json`},
-		{"an unsigned overlay stays", `"_config/app/x":1,"app/run.json":1`, `"app/run.json":2`, `_config/app/x app/run.json`},
-		{"a signed overlay goes", `"_config/app/x":1,"_config/b/x":1,"_sigs/app.json":` + sig, `"app/run.json":2`, `_config/b/x app/run.json`},
-		{"an overlay alone replaces files", `"_config/app/x":1,"_config/app/y":1,"app/run.json":1`, `"_config/app/x":2`, `_config/app/x _config/app/y app/run.json`},
-		{"a signature alone", `"_sigs/app.json":{},"app/run.json":1`, `"_sigs/app.json":1`, `_sigs/app.json app/run.json`},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			s, o := state(t, c.old), state(t, c.more)
-			if err := s.Merge(o); err != nil {
-				t.Fatal(err)
-			}
-			if got := keys(s); got != c.want {
-				t.Errorf("got  %s\nwant %s", got, c.want)
-			}
-			for key, v := range o.All() {
-				if got, _ := s.Get(key); got != v {
-					t.Errorf("%s is %v, want the new %v", key, got, v)
-				}
-			}
-		})
-	}
-
-	s := state(t, `"a":1`)
-	before := s.Encode()
-	if _, ok := errors.AsType[*pvrexport.KeyError](s.Merge(state(t, `"a/b":1`))); !ok || !bytes.Equal(before, s.Encode()) {
-		t.Errorf("a conflict: %s", s.Encode())
-	}
-}
-
 func TestDiff(t *testing.T) {
 	a, b := state(t, `"a":1,"b":"`+idA+`","c":{}`), state(t, `"b":"`+idB+`","c":{},"d":true`)
 	var got []string

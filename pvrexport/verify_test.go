@@ -307,7 +307,7 @@ func TestVerifyState(t *testing.T) {
 		{header(`{"alg":"RS256",` + strings.Replace(pvs, `[]`, `["{a,b}"]`, 1) + `}`), `error sig-pattern _sigs/app.json: "pvs.exclude[0]" is "{a,b}"`},
 		{header(`{`), `error sig-form _sigs/app.json: "protected" holds no JSON header`},
 		{`"_sigs/app.json":{}`, `error sig-form _sigs/app.json: not a signature`},
-		{`"_sigs/app.json":` + strings.Replace(sig, "pvs@2", "pvs@1", 1), `error sig-alg`},
+		{`"_sigs/app.json":` + strings.Replace(signed("app/** _config/app/**"), "pvs@2", "pvs@1", 1), `error sig-alg`},
 	} {
 		got := verifyMembers(t, c.members)
 		if c.want == "" && got != "" || !strings.Contains("\n"+got, "\n"+c.want) {
@@ -369,7 +369,7 @@ func TestVerifyConf(t *testing.T) {
 func FuzzVerify(f *testing.F) {
 	s, objects := sample(f)
 	f.Add(write(f, s, objects, pvrexport.WriteOptions{Compression: pvrexport.None}))
-	for _, members := range []string{`"app/run.json":{"services":{"required":[null]},"storage":[],"config":".."}`, `"app/services.json":[[]]`, `"_sigs/app.json":` + sig} {
+	for _, members := range []string{`"app/run.json":{"services":{"required":[null]},"storage":[],"config":".."}`, `"app/services.json":[[]]`, `"_sigs/app.json":` + signed("app/** _config/app/**")} {
 		f.Add(archiveOf(f, item{name: "json", content: "{" + spec + "," + members + "}"}))
 	}
 	dir := f.TempDir()
