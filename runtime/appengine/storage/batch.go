@@ -17,6 +17,7 @@ type Batch struct {
 	to    *Objects
 	dir   string
 	ids   map[string]bool
+	added []string // that Commit put into the store
 	syncs *syncs
 }
 
@@ -104,6 +105,7 @@ func (b *Batch) Commit(ctx context.Context) error {
 		if err := os.Rename(filepath.Join(b.dir, id), b.to.path(id)); err != nil {
 			return full(err)
 		}
+		b.added = append(b.added, id)
 	}
 	return errors.Join(syncPath(b.to.dir), os.RemoveAll(b.dir))
 }
@@ -112,4 +114,15 @@ func (b *Batch) Commit(ctx context.Context) error {
 func (b *Batch) Abort() {
 	_ = b.syncs.wait()
 	_ = os.RemoveAll(b.dir)
+}
+
+// undo takes back what Commit did, for work that failed after it. A link to
+// one of the objects keeps its content.
+func (b *Batch) undo() error {
+	var err error
+	for _, id := range b.added {
+		err = errors.Join(err, os.Remove(b.to.path(id)))
+	}
+	b.added = nil
+	return errors.Join(err, syncPath(b.to.dir))
 }

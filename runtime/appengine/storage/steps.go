@@ -49,6 +49,9 @@ func (s *Store) PutStep(ctx context.Context, rev string, body io.Reader, check f
 		return fmt.Errorf("step %s: %w: more than %d bytes", rev, ErrTooLarge, pvrexport.MaxStateSize)
 	}
 	state, err := pvrexport.DecodeState(bytes.NewReader(src))
+	if err == nil {
+		err = checkKeys(state)
+	}
 	if err != nil {
 		return &RejectError{Text: "Parser: State JSON has bad format", Err: err}
 	}

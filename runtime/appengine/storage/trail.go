@@ -96,17 +96,27 @@ func (o *Objects) BuildTrail(ctx context.Context, state *pvrexport.State, dir st
 	return syncTree(dir)
 }
 
+// checkKeys refuses a state with files in the places of our own.
+func checkKeys(state *pvrexport.State) error {
+	for key := range state.All() {
+		if first, _, _ := strings.Cut(key, "/"); first == ".pv" || first == ".pvr" {
+			return &pvrexport.KeyError{Key: key, Reason: "lies where the storage keeps its own files"}
+		}
+	}
+	return nil
+}
+
 // layOut writes the files that a state describes.
 func (o *Objects) layOut(ctx context.Context, state *pvrexport.State, dir string) error {
+	if err := checkKeys(state); err != nil {
+		return err
+	}
 	for key, v := range state.All() {
 		if key == pvrexport.SpecKey {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return err
-		}
-		if first, _, _ := strings.Cut(key, "/"); first == ".pv" || first == ".pvr" {
-			return &pvrexport.KeyError{Key: key, Reason: "lies where the storage keeps its own files"}
 		}
 		to := filepath.Join(dir, filepath.FromSlash(key))
 		if err := makeDirsIn(dir, filepath.FromSlash(key)); err != nil {
