@@ -181,3 +181,54 @@ func uidOf(raw json.RawMessage) (*uint32, error) {
 	uid := uint32(n)
 	return &uid, nil
 }
+
+// EncodeGraph writes the document. A pid that is not known is -1, as the
+// runtime writes it before a container's first start; the host's is 0.
+func EncodeGraph(links []Link) []byte {
+	buf := []byte{'['}
+	for i, l := range links {
+		if i > 0 {
+			buf = append(buf, ',')
+		}
+		buf = appendText(append(buf, `{"consumer":`...), l.Consumer)
+		buf = appendPID(append(buf, `,"consumer_pid":`...), l.Consumer, l.ConsumerPID)
+		buf = appendText(append(buf, `,"provider":`...), l.Provider)
+		buf = appendPID(append(buf, `,"provider_pid":`...), l.Provider, l.ProviderPID)
+		for _, m := range []struct{ key, value string }{
+			{"name", l.Name}, {"type", l.Type}, {"role", l.Role}, {"interface", l.Interface},
+		} {
+			buf = appendText(append(append(append(buf, `,"`...), m.key...), `":`...), m.value)
+		}
+		buf = appendOptional(append(buf, `,"target":`...), l.Target)
+		buf = appendOptional(append(buf, `,"socket":`...), l.Socket)
+		if l.UID != nil {
+			buf = strconv.AppendUint(append(buf, `,"uid":`...), uint64(*l.UID), 10)
+		}
+		buf = append(buf, '}')
+	}
+	return append(buf, ']')
+}
+
+func appendPID(buf []byte, name string, pid int) []byte {
+	if pid <= 0 && name != HostName {
+		pid = -1
+	}
+	return strconv.AppendInt(buf, int64(max(pid, -1)), 10)
+}
+
+func appendText(buf []byte, text string) []byte {
+	var w bytes.Buffer
+	enc := json.NewEncoder(&w)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(text) != nil { // a string has a form in JSON, whatever its bytes
+		return append(buf, "null"...)
+	}
+	return append(buf, bytes.TrimSuffix(w.Bytes(), []byte("\n"))...)
+}
+
+func appendOptional(buf []byte, text string) []byte {
+	if text == "" {
+		return append(buf, "null"...)
+	}
+	return appendText(buf, text)
+}
