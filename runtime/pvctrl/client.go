@@ -2,11 +2,13 @@ package pvctrl
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +39,7 @@ func NewClient(socket string) *Client {
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: 64 << 10,
+			ExpectContinueTimeout:  time.Second,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -44,8 +47,9 @@ func NewClient(socket string) *Client {
 
 // StatusError is an answer other than the one asked for.
 type StatusError struct {
-	Status int
-	Text   string // what the body says, at most a line
+	Status     int
+	Text       string        // what the body says, at most a line
+	RetryAfter time.Duration // 0: the server does not say
 }
 
 func (e *StatusError) Error() string {
@@ -53,6 +57,22 @@ func (e *StatusError) Error() string {
 		return "pv-ctrl answers " + strconv.Itoa(e.Status)
 	}
 	return fmt.Sprintf("pv-ctrl answers %d: %s", e.Status, e.Text)
+}
+
+// statusError reads the text out of {"Error":"…"}, or takes the body's first
+// line.
+func statusError(status int, header http.Header, body []byte) *StatusError {
+	e := &StatusError{Status: status}
+	var doc struct{ Error string }
+	if json.Unmarshal(body, &doc) == nil && doc.Error != "" {
+		body = []byte(doc.Error)
+	}
+	text, _, _ := strings.Cut(string(body[:min(len(body), 200)]), "\n")
+	e.Text = strings.ToValidUTF8(text, "?")
+	if n, err := strconv.ParseUint(header.Get("Retry-After"), 10, 31); err == nil {
+		e.RetryAfter = time.Duration(n) * time.Second
+	}
+	return e
 }
 
 // Reply is an answer to a request for the graph.
@@ -83,7 +103,7 @@ func (c *Client) graph(ctx context.Context, tag string, wait time.Duration) (*Re
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit+time.Duration(seconds)*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/xconnect-graph", nil)
+	req, err := newRequest(ctx, http.MethodGet, "/xconnect-graph", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +127,8 @@ func (c *Client) graph(ctx context.Context, tag string, wait time.Duration) (*Re
 		reply.Tag = tag
 		return reply, nil
 	case resp.StatusCode != http.StatusOK:
-		return nil, &StatusError{resp.StatusCode, line(resp.Body)}
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorText)) // what could be read will do
+		return nil, statusError(resp.StatusCode, resp.Header, text)
 	}
 	reply.Graph, err = DecodeGraph(resp.Body)
 	return reply, err
@@ -115,20 +136,8 @@ func (c *Client) graph(ctx context.Context, tag string, wait time.Duration) (*Re
 
 // plain takes off what net/http says about a made-up address.
 func plain(err error) error {
-	type wrapper interface{ Unwrap() error }
-	if w, ok := err.(wrapper); ok {
-		if inner := w.Unwrap(); inner != nil && strings.HasPrefix(err.Error(), "Get ") {
-			return inner
-		}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
 	}
 	return err
-}
-
-func line(r io.Reader) string {
-	b, err := io.ReadAll(io.LimitReader(r, 200))
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return ""
-	}
-	text, _, _ := strings.Cut(string(b), "\n")
-	return strings.ToValidUTF8(text, "?")
 }

@@ -69,7 +69,7 @@ func TestBadAnswers(t *testing.T) {
 	for answer, want := range map[string]string{
 		"":                 "EOF",
 		"nonsense\r\n\r\n": "malformed",
-		"HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\n\r\n{\"Error\":\"no such\"}": `pv-ctrl answers 404: {"Error":"no such"}`,
+		"HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\n\r\n{\"Error\":\"no such\"}": `pv-ctrl answers 404: no such`,
 		"HTTP/1.1 304 Not Modified\r\n\r\n":                                           "pv-ctrl answers 304",
 		"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\n\r\n":                   "pv-ctrl answers 302",
 		"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n[":                             "unexpected EOF",
