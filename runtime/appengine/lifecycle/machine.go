@@ -226,16 +226,13 @@ func (m *Machine) pass() {
 	for _, u := range m.units {
 		m.deadlines(u)
 	}
-	if m.failure == nil && !m.closing && !m.retiring {
-		for _, u := range m.units {
-			if u.phase != waiting || m.failure != nil {
-				continue
-			}
-			if m.held(u) {
-				m.step(u, inHold, news{})
-			} else if !m.now.Before(u.notBefore) {
-				m.step(u, inGo, news{})
-			}
+	for _, u := range m.units {
+		switch {
+		case u.phase != waiting || m.failure != nil || m.retiring:
+		case m.held(u):
+			m.step(u, inHold, news{})
+		case !m.now.Before(u.notBefore):
+			m.step(u, inGo, news{})
 		}
 	}
 	m.settled()
@@ -244,7 +241,7 @@ func (m *Machine) pass() {
 // deadlines lets a container's timers end.
 func (m *Machine) deadlines(u *unit) {
 	due := func(t time.Time) bool { return !t.IsZero() && !m.now.Before(t) }
-	if due(u.timer) && (u.phase != recovering || m.failure == nil) {
+	if due(u.timer) {
 		m.step(u, inTimer, news{})
 	}
 	if u.waitsForGoal() && !u.late && due(u.goalBy) {

@@ -117,7 +117,7 @@ func (m *Machine) goalReached(u *unit) {
 		m.logf(LevelInfo, "platforms", "platform '%s' reached its status goal; took %d secs; %d secs %s timeout (of %d)",
 			u.def.Name, took, left, side, timeout)
 	}
-	if t := u.def.Recovery.StableTimeout; t > 0 && u.stableAt.IsZero() {
+	if t := u.def.Recovery.StableTimeout; t > 0 {
 		u.stableAt = m.now.Add(t)
 	}
 }

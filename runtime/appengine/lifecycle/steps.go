@@ -145,19 +145,14 @@ func (m *Machine) killAgain(u *unit, n news) phase {
 	return killing
 }
 
-// thenUser and thenAgain change what follows a stop that is under way. What
-// an update or a shutdown stops does not come back.
+// thenUser and thenAgain change what follows a stop that is under way.
 func (m *Machine) thenUser(u *unit, _ news) phase {
-	if u.then != thenGone {
-		u.then = thenUserStopped
-	}
+	u.then = thenUserStopped
 	return u.phase
 }
 
 func (m *Machine) thenAgain(u *unit, _ news) phase {
-	if u.then != thenGone {
-		u.then = thenRestart
-	}
+	u.then = thenRestart
 	return u.phase
 }
 

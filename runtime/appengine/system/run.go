@@ -247,12 +247,12 @@ func (p *parser) network(n node) *Network {
 		o.warnf("network", `write "mode": "host" or "pool": "<name>"`, "neither a pool nor a mode that the runtime knows; the whole object is ignored")
 		return nil
 	}
-	if ip := o.text("ip"); ip != "" {
-		addr, err := netip.ParseAddr(ip)
-		if err != nil || !addr.Is4() {
-			o.get("ip").errorf("network", "write an IPv4 address", "%q is not one", ip)
+	if net.IP = o.text("ip"); net.IP != "" {
+		addr, _, _ := strings.Cut(net.IP, "/") // the device takes a prefix length here, too
+		var err error
+		if net.Address, err = netip.ParseAddr(addr); err != nil || !net.Address.Is4() {
+			o.get("ip").errorf("network", "write an IPv4 address", "%q is not one", net.IP)
 		}
-		net.Address = addr
 	}
 	net.MAC = macOf(o)
 	return net

@@ -152,7 +152,8 @@ type Network struct {
 	Mode     NetworkMode
 	Pool     string     // with NetworkPool
 	Hostname string     // "" if not given
-	Address  netip.Addr // fixed address; not valid if not given
+	IP       string     // fixed address as it is written, perhaps with a prefix length; "" if not given
+	Address  netip.Addr // the address in IP; not valid if not given
 	MAC      string     // fixed; "" if not given
 }
 
