@@ -215,7 +215,15 @@ func (c *Case) run(t *testing.T, name string, main program.Main) Outcome {
 		after = nil
 	}
 	empty := strings.NewReplacer(srv.path, "$SOCKET", dir, "$DIR")
-	return Outcome{Requests: srv.stop(), Stdout: empty.Replace(out.String()), Stderr: empty.Replace(errs.String()), Written: after, Exit: code}
+	return Outcome{Requests: srv.stop(), Stdout: usage(empty.Replace(out.String())), Stderr: usage(empty.Replace(errs.String())), Written: after, Exit: code}
+}
+
+// usage leaves out the words of a help text: only that there is one counts.
+func usage(s string) string {
+	if before, _, ok := strings.Cut(s, "Usage: "); ok {
+		return before + "Usage: …\n"
+	}
+	return s
 }
 
 func write(t *testing.T, name string, b []byte) {

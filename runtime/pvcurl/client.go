@@ -19,6 +19,16 @@ import (
 // does so for a Host other than localhost.
 var ErrNoReply = errors.New("the server closed the connection without an answer")
 
+// RequestError is a request that cannot be sent, because its bytes would be
+// another request.
+type RequestError struct{ text string }
+
+func (e *RequestError) Error() string { return e.text }
+
+func requestErrorf(format string, args ...any) error {
+	return &RequestError{fmt.Sprintf(format, args...)}
+}
+
 const (
 	maxHead    = 64 << 10
 	maxInterim = 5 // 1xx answers before the answer
@@ -119,10 +129,10 @@ func (r *Request) chunked() bool { return r.Body != nil && r.Size == Unknown }
 // it is refused.
 func (r *Request) head() ([]byte, error) {
 	if !token(r.method()) {
-		return nil, fmt.Errorf("%q is not an HTTP method", r.method())
+		return nil, requestErrorf("%q is not an HTTP method", r.method())
 	}
 	if i := strings.IndexFunc(r.Path, func(c rune) bool { return c <= ' ' || c == 0x7f }); i >= 0 {
-		return nil, fmt.Errorf("the path %q has %q in it, which a request line cannot carry", r.Path, r.Path[i:i+1])
+		return nil, requestErrorf("the path %q has %q in it, which a request line cannot carry", r.Path, r.Path[i:i+1])
 	}
 	var b bytes.Buffer
 	version := "1.0"
@@ -136,7 +146,7 @@ func (r *Request) head() ([]byte, error) {
 	for _, line := range r.Header {
 		name, _, ok := strings.Cut(line, ":")
 		if !ok || !token(name) || strings.ContainsAny(line, "\r\n\x00") {
-			return nil, fmt.Errorf("%q is not a header: it should be \"Name: value\"", line)
+			return nil, requestErrorf("%q is not a header: it should be \"Name: value\"", line)
 		}
 		b.WriteString(line + "\r\n")
 	}
