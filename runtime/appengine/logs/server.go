@@ -64,6 +64,8 @@ type Server struct {
 	restless map[*Source]struct{}
 	flushed  []chan struct{} // callers of Flush
 
+	bad complaints
+
 	store *store // of the goroutine in Run
 }
 
@@ -91,6 +93,7 @@ func New(dir string, cfg Config, opts Options) (*Server, error) {
 		wake: make(chan struct{}, 1), stdout: make(chan struct{}, 1),
 		sinks: map[string]*sink{}, sources: map[string]*Source{}, perPlat: map[string]int{},
 		restless: map[*Source]struct{}{},
+		bad:      complaints{last: map[string]time.Time{}, more: map[string]int{}},
 	}
 	s.cfg.Store(&cfg)
 	s.stdoutSink = &sink{name: "stdout"}
