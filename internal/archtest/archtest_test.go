@@ -55,7 +55,7 @@ var table = []rule{
 	{"runtime/xconnect/bench", nil, nil},
 	{"runtime/xconnect/plugins/*", []string{"runtime/xconnect", "runtime/xconnect/relay"}, []string{"github.com/godbus/dbus/v5", "golang.org/x/sys"}},
 	{"runtime/nsinject", []string{"runtime/xconnect", "internal/unixsock"}, []string{"golang.org/x/sys"}},
-	{"runtime/pvtx", []string{"pvrexport", "runtime/appengine/storage", "internal/atomicfile", "internal/unixsock"}, []string{"golang.org/x/sys"}},
+	{"runtime/pvtx", []string{"pvrexport", "runtime/pvctrl", "runtime/appengine/storage", "internal/atomicfile"}, []string{"golang.org/x/sys"}},
 	{"runtime/rundir", []string{"runtime/pvctrl", "internal/atomicfile"}, nil},
 	{"runtime/pvcurl", []string{"internal/*"}, nil},
 	{"runtime/pvcontrol", []string{"runtime/pvctrl", "runtime/pvcurl", "internal/*"}, nil},

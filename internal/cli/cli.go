@@ -60,6 +60,7 @@ func commands(env Env) []*cobra.Command {
 		catCommand(env),
 		extractCommand(env),
 		unpackCommand(env),
+		txCommand(env),
 		kasCommand(env),
 		combosCommand(env),
 		versionCommand(env),

@@ -1,20 +1,19 @@
 package pvtx
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
-	"net/http"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/pvkit/pvkit/internal/unixsock"
+	"golang.org/x/sys/unix"
+
 	"github.com/pvkit/pvkit/pvrexport"
+	"github.com/pvkit/pvkit/runtime/pvctrl"
 )
 
 // Sockets is where pv-ctrl may be, in the order in which it is looked for
@@ -23,20 +22,18 @@ func Sockets() []string {
 	return []string{"/run/pantavisor/pv/pv-ctrl", "/pv/pv-ctrl", "/pantavisor/pv-ctrl"}
 }
 
-// How long a server may take (pvtx_ctrl.c): five attempts to connect, two
-// seconds apart, and ten seconds without a byte. While it stores an object, it
-// gets more, by its size.
+// How long a server may take: five attempts to connect, two seconds apart, and
+// ten seconds for an answer (pvtx_ctrl.c); to that we add what an object takes
+// on its way through a slow device's disk.
 const (
 	connectAttempts = 5
 	connectPause    = 2 * time.Second
-	idleTime        = 10 * time.Second
-	storeRate       = 4 << 20 // bytes a second, at least
+	answerTime      = 10 * time.Second
+	storeRate       = 1 << 20 // bytes a second, at least
 )
 
-// maxAnswer is how much of an answer is read: a state is the largest.
-const maxAnswer = pvrexport.MaxStateSize
-
-// PVControl is a pv-ctrl server as a Remote.
+// PVControl is a pv-ctrl server as a Remote. A connection that cannot be made
+// is tried again; a request that was sent is not, because it may have worked.
 type PVControl struct {
 	sockets []string
 }
@@ -44,132 +41,71 @@ type PVControl struct {
 // NewPVControl makes a Remote of the first of the sockets that is there.
 func NewPVControl(sockets ...string) *PVControl { return &PVControl{sockets} }
 
-// StatusError is an answer that is not a success.
-type StatusError struct {
-	Status string // the status line's code and reason
-	Body   string
-}
-
-func (e *StatusError) Error() string { return fmt.Sprintf("pv-ctrl answers %s: %s", e.Status, e.Body) }
-
 // Step fetches the state of a revision.
-func (c *PVControl) Step(ctx context.Context, rev string) ([]byte, error) {
-	return c.do(ctx, http.MethodGet, "/steps/"+rev, "", nil, 0)
+func (c *PVControl) Step(ctx context.Context, rev string) (state []byte, err error) {
+	err = c.try(ctx, answerTime, func(ctx context.Context, client *pvctrl.Client) (err error) {
+		state, err = client.Step(ctx, rev)
+		return err
+	})
+	return state, err
 }
 
 // PutStep makes a revision.
 func (c *PVControl) PutStep(ctx context.Context, rev string, state []byte) error {
-	_, err := c.do(ctx, http.MethodPut, "/steps/"+rev, "application/json", bytes.NewReader(state), int64(len(state)))
-	return err
+	return c.try(ctx, answerTime, func(ctx context.Context, client *pvctrl.Client) error {
+		return client.PutStep(ctx, rev, state)
+	})
 }
 
 // PutObject stores an object.
 func (c *PVControl) PutObject(ctx context.Context, id string, content io.ReadSeeker, size int64) error {
-	_, err := c.do(ctx, http.MethodPut, "/objects/"+id, "application/octet-stream", content, size)
-	return err
-}
-
-// do asks over a connection of its own. A connection that could not be made is
-// tried again; a request that was sent is not, because it may have worked.
-func (c *PVControl) do(ctx context.Context, method, path, contentType string, body io.ReadSeeker, size int64) ([]byte, error) {
-	if strings.ContainsAny(path, " ?#%") {
-		return nil, fmt.Errorf("ask pv-ctrl: %q cannot be asked for: the server takes names as they stand, without escapes", path)
-	}
-	conn, err := c.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	wait := idleTime + time.Duration(size/storeRate)*time.Second
-	transport := &http.Transport{
-		DialContext:            func(context.Context, string, string) (net.Conn, error) { return &idleConn{conn, wait}, nil },
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
-	defer conn.Close()
-	var content io.Reader // a nil interface, not a nil *Reader, means no body
-	if size > 0 {
-		content = body
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://localhost", content)
-	if err != nil {
-		return nil, err
-	}
-	// The server splits the path as it stands, without decoding.
-	req.URL.Opaque = path
-	req.ContentLength = size
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return nil, fmt.Errorf("ask pv-ctrl: %w", err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
-		return nil, fmt.Errorf("ask pv-ctrl: %w", err)
-	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, &StatusError{Status: resp.Status, Body: strings.TrimSpace(string(answer[:min(len(answer), 500)]))}
-	}
-	if len(answer) > maxAnswer {
-		return nil, fmt.Errorf("ask pv-ctrl: the answer has more than %d bytes", maxAnswer)
-	}
-	return answer, nil
-}
-
-// connect tries again and again, as a server may be starting.
-func (c *PVControl) connect(ctx context.Context) (net.Conn, error) {
-	var socket string
-	for _, s := range c.sockets {
-		if _, err := os.Stat(s); err == nil {
-			socket = s
-			break
+	limit := answerTime + time.Duration(size/storeRate)*time.Second
+	return c.try(ctx, limit, func(ctx context.Context, client *pvctrl.Client) error {
+		if _, err := content.Seek(0, io.SeekStart); err != nil {
+			return err
 		}
+		return client.PutObject(ctx, id, size, io.NopCloser(content)) // another attempt reads it again
+	})
+}
+
+// try asks until somebody listens.
+func (c *PVControl) try(ctx context.Context, limit time.Duration, ask func(context.Context, *pvctrl.Client) error) error {
+	socket, err := c.socket()
+	if err != nil {
+		return err
 	}
-	if socket == "" {
-		return nil, fmt.Errorf("pv-ctrl: there is no socket at %s: %w", strings.Join(c.sockets, ", "), fs.ErrNotExist)
-	}
+	client := pvctrl.NewClient(socket)
 	for attempt := 1; ; attempt++ {
-		conn, err := unixsock.Dial(ctx, "unix", socket)
-		if err == nil {
-			return conn, nil
+		limited, cancel := context.WithTimeout(ctx, limit)
+		err := ask(limited, client)
+		cancel()
+		if !unheard(err) {
+			return err
 		}
 		if attempt == connectAttempts {
-			return nil, fmt.Errorf("connect to pv-ctrl at %s, %d attempts: %w", socket, connectAttempts, err)
+			return fmt.Errorf("pv-ctrl at %s, %d attempts: %w", socket, connectAttempts, err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("connect to pv-ctrl at %s: %w", socket, errors.Join(ctx.Err(), err))
+			return fmt.Errorf("pv-ctrl at %s: %w", socket, errors.Join(ctx.Err(), err))
 		case <-time.After(connectPause):
 		}
 	}
 }
 
-// idleConn ends a connection on which nothing moves for a while.
-type idleConn struct {
-	net.Conn
-	wait time.Duration
+// unheard reports whether an error means that nobody listened yet, or that too
+// many were waiting.
+func unheard(err error) bool {
+	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOENT)
 }
 
-func (c *idleConn) Read(p []byte) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(c.wait)); err != nil {
-		return 0, err
+func (c *PVControl) socket() (string, error) {
+	for _, s := range c.sockets {
+		if _, err := os.Stat(s); err == nil {
+			return s, nil
+		}
 	}
-	return c.Conn.Read(p)
-}
-
-func (c *idleConn) Write(p []byte) (int, error) {
-	now := time.Now()
-	if err := c.SetWriteDeadline(now.Add(idleTime)); err != nil {
-		return 0, err
-	}
-	// The answer's time runs from the last byte that was sent.
-	if err := c.SetReadDeadline(now.Add(c.wait)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
+	return "", fmt.Errorf("pv-ctrl: there is no socket at %s: %w", strings.Join(c.sockets, ", "), fs.ErrNotExist)
 }
 
 // uploads is the sink of a remote transaction. An object waits in a file until

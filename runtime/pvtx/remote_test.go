@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pvkit/pvkit/pvrexport"
+	"github.com/pvkit/pvkit/runtime/pvctrl"
 	"github.com/pvkit/pvkit/runtime/pvtx"
 )
 
@@ -100,8 +101,8 @@ func TestRemoteRefuses(t *testing.T) {
 	d, socket := serve(t)
 	tx := open(t, t.TempDir(), pvtx.Options{Remote: pvtx.NewPVControl(socket)})
 	err := tx.Begin(t.Context(), "current", "")
-	s, ok := errors.AsType[*pvtx.StatusError](err)
-	if !ok || !strings.HasPrefix(s.Status, "404") || !strings.Contains(s.Body, "Resource does not exist") {
+	s, ok := errors.AsType[*pvctrl.StatusError](err)
+	if !ok || s.Status != http.StatusNotFound || !strings.Contains(s.Text, "Resource does not exist") {
 		t.Errorf("begin: %v", err)
 	}
 	must(t, tx.Begin(t.Context(), "empty", ""))
