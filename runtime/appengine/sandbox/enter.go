@@ -1,0 +1,163 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pvkit/pvkit/runtime/appengine/sandbox/cgroup"
+)
+
+// Process is a program to run inside a container that runs.
+type Process struct {
+	Args []string // /bin/sh by default
+	Env  []string // NAME=value
+	Dir  string   // "/" by default
+	UID  uint32
+	GID  uint32
+	// TTY gives the program a terminal of the container's; what is written to
+	// Stdin goes there, and Stdout gets its output. If Stdin is a terminal, it is
+	// raw meanwhile and its size is handed on.
+	TTY                   bool
+	Stdin, Stdout, Stderr *os.File // nil is /dev/null
+	// Program is the one that does it, this process's own by default. It must
+	// call Child.
+	Program string
+}
+
+// enterJob is what the child of Enter does.
+type enterJob struct {
+	Process struct {
+		Args, Env []string
+		Dir       string
+		UID, GID  uint32
+		TTY       bool
+	}
+	PID   int
+	Flags int    // the namespaces to join
+	Caps  uint64 // the bounding set to have
+	NoNew bool   // no_new_privs
+}
+
+// Enter runs a program in the namespaces, the cgroup and with the capabilities
+// of a container's process, and waits for it. It is all that pventer and
+// lxc-attach do and needs no Host. When ctx ends, so does the program.
+//
+// A container with a user namespace (rootless) cannot be entered like this: Go
+// programs have threads, and setns(2) into a user namespace takes a process
+// without. ErrUserNamespace says so.
+func Enter(ctx context.Context, pid int, p Process) (Exit, error) {
+	exit, err := enter(ctx, pid, p)
+	if err != nil {
+		return exit, fmt.Errorf("enter the container of process %d: %w", pid, err)
+	}
+	return exit, nil
+}
+
+// ErrUserNamespace is a container that only a program without threads can enter.
+var ErrUserNamespace = errors.New("it is in a user namespace of its own: use nsenter --all --target")
+
+func enter(ctx context.Context, pid int, p Process) (Exit, error) {
+	j, err := newEnterJob(pid, p)
+	if err != nil {
+		return Exit{}, err
+	}
+	program, err := sealedCopy(p.Program)
+	if err != nil {
+		return Exit{}, err
+	}
+	defer program.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return Exit{}, err
+	}
+	defer null.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return Exit{}, err
+	}
+	defer unix.Close(pair[0])
+	theirs := os.NewFile(uintptr(pair[1]), "reports")
+	defer theirs.Close()
+	jobs, in, err := os.Pipe()
+	if err != nil {
+		return Exit{}, err
+	}
+	defer in.Close()
+	defer jobs.Close()
+	files := []*os.File{p.Stdin, p.Stdout, p.Stderr, theirs, jobs}
+	for i, f := range files {
+		if f == nil {
+			files[i] = null
+		}
+	}
+	// The kernel is to end the child with us, which means with this thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	child, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", program.Fd()), []string{enterName},
+		&os.ProcAttr{Files: files, Env: []string{"GOMAXPROCS=2"}, Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}})
+	if err != nil {
+		return Exit{}, err
+	}
+	theirs.Close()
+	jobs.Close()
+	defer context.AfterFunc(ctx, func() { child.Signal(syscall.SIGTERM) })()
+	err = cgroup.Join(pid, child.Pid)
+	if err == nil {
+		err = json.NewEncoder(in).Encode(j)
+	}
+	in.Close()
+	state, werr := child.Wait()
+	if err = errors.Join(err, werr); err != nil {
+		return Exit{}, err
+	}
+	if r, _, ok, err := receive(pair[0]); err != nil || ok && r.Error != "" {
+		return Exit{}, errors.Join(err, errors.New(r.Error))
+	}
+	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
+		return Exit{-1, ws.Signal()}, context.Cause(ctx)
+	}
+	return Exit{Code: state.ExitCode()}, context.Cause(ctx)
+}
+
+// newEnterJob looks at the process before anything is joined.
+func newEnterJob(pid int, p Process) (*enterJob, error) {
+	j := &enterJob{PID: pid}
+	j.Process.Args, j.Process.Env, j.Process.Dir = p.Args, p.Env, p.Dir
+	j.Process.UID, j.Process.GID, j.Process.TTY = p.UID, p.GID, p.TTY
+	if len(p.Args) == 0 {
+		j.Process.Args = []string{"/bin/sh"}
+	}
+	if p.Dir == "" {
+		j.Process.Dir = "/"
+	}
+	for _, n := range []struct {
+		name string
+		flag int
+	}{{"mnt", unix.CLONE_NEWNS}, {"pid", unix.CLONE_NEWPID}, {"uts", unix.CLONE_NEWUTS}, {"ipc", unix.CLONE_NEWIPC},
+		{"net", unix.CLONE_NEWNET}, {"cgroup", unix.CLONE_NEWCGROUP}, {"user", unix.CLONE_NEWUSER}} {
+		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, n.name))
+		if err != nil {
+			return nil, err
+		}
+		ours, err := os.Readlink("/proc/self/ns/" + n.name)
+		if err != nil {
+			return nil, err
+		}
+		if theirs != ours {
+			j.Flags |= n.flag
+		}
+	}
+	if j.Flags&unix.CLONE_NEWUSER != 0 {
+		return nil, ErrUserNamespace
+	}
+	var err error
+	j.Caps, j.NoNew, err = bounds(pid)
+	return j, err
+}

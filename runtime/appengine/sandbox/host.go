@@ -1,0 +1,188 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pvkit/pvkit/runtime/appengine/sandbox/cgroup"
+)
+
+// Host is one runtime's place on the machine. Its methods may be called by
+// several goroutines at once.
+type Host struct {
+	opts     Options
+	log      *slog.Logger
+	groups   *cgroup.Tree
+	lock     *os.File // of RunDir
+	program  *os.File // what a child executes
+	stage    string
+	rootless bool
+	maps     *idMaps
+	notes    []string
+
+	starts chan func()
+	done   chan struct{} // the starter has ended
+
+	mu      sync.Mutex // guards what follows
+	closed  bool
+	running map[*Container]bool
+	images  map[string]*sync.Mutex // by digest: who makes a copy
+}
+
+// ErrBusy means that another runtime uses the directory.
+var ErrBusy = errors.New("another runtime uses it")
+
+// cleanup bounds how long the end of a container may take after SIGKILL.
+const cleanup = 10 * time.Second
+
+// Open takes the place. What a runtime that was killed has left there
+// (containers, mounts, groups) is ended and taken away first. Notes says what
+// this machine cannot do.
+func Open(ctx context.Context, o Options) (_ *Host, err error) {
+	if o.RunDir == "" || !filepath.IsAbs(o.RunDir) {
+		return nil, fmt.Errorf("open the sandbox: RunDir %q is not an absolute path", o.RunDir)
+	}
+	if o.VolDir == "" {
+		o.VolDir = filepath.Join(o.RunDir, "volumes")
+	}
+	if o.ImageDir == "" {
+		o.ImageDir = filepath.Join(o.RunDir, "images")
+	}
+	if o.Cgroup == "" {
+		o.Cgroup = "pantavisor"
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &Host{opts: o, log: o.Log, stage: filepath.Join(o.RunDir, "root"),
+		starts: make(chan func()), done: make(chan struct{}),
+		running: map[*Container]bool{}, images: map[string]*sync.Mutex{}}
+	go h.starter()
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("open the sandbox at %s: %w", o.RunDir, err), h.Close(ctx))
+		}
+	}()
+	for _, dir := range []string{o.RunDir, h.stage, o.VolDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if h.lock, err = lockDir(o.RunDir); err != nil {
+		return nil, err
+	}
+	h.privileges()
+	if h.groups, err = cgroup.Open(o.Cgroup); err != nil {
+		return nil, err
+	}
+	h.notes = append(h.notes, h.groups.Notes()...)
+	if err := h.sweep(ctx); err != nil {
+		return nil, err
+	}
+	if h.program, err = sealedCopy(o.Executable); err != nil {
+		return nil, err
+	}
+	if !isSealed(h.program) {
+		h.notes = append(h.notes, "children run from the program's file, because this kernel lets no program run from sealed memory")
+	}
+	for _, n := range h.notes {
+		h.log.Warn(n)
+	}
+	return h, nil
+}
+
+// Notes says what this machine cannot do, one thing each.
+func (h *Host) Notes() []string { return slices.Clone(h.notes) }
+
+// Rootless reports whether containers run in user namespaces, because this
+// process may not do more.
+func (h *Host) Rootless() bool { return h.rootless }
+
+// starter runs on one thread for as long as the Host lives: the kernel ends a
+// container when the thread that started it ends (PR_SET_PDEATHSIG).
+func (h *Host) starter() {
+	runtime.LockOSThread()
+	defer close(h.done)
+	for f := range h.starts {
+		f()
+	}
+}
+
+// onStarter runs f on the starter's thread.
+func (h *Host) onStarter(f func()) {
+	ended := make(chan struct{})
+	h.starts <- func() { defer close(ended); f() }
+	<-ended
+}
+
+// lockDir holds a directory until the file is closed.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrBusy
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+// sweep takes away what an earlier runtime left: RunDir is locked, so it is
+// gone.
+func (h *Host) sweep(ctx context.Context) error {
+	names, err := h.groups.Sweep(ctx)
+	if len(names) > 0 {
+		h.log.Info("containers of an earlier run are ended", "names", names)
+	}
+	return errors.Join(err, unmountBelow(h.opts.VolDir))
+}
+
+// Close ends all containers and takes everything away, except for copies of
+// images.
+func (h *Host) Close(ctx context.Context) error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	var all []*Container
+	for c := range h.running {
+		all = append(all, c)
+	}
+	h.mu.Unlock()
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, c := range all {
+		wg.Go(func() { errs[i] = c.Close(ctx) })
+	}
+	wg.Wait()
+	close(h.starts)
+	<-h.done
+	if h.lock != nil {
+		errs = append(errs, unmountBelow(h.opts.VolDir))
+	}
+	if h.groups != nil {
+		errs = append(errs, h.groups.Close())
+	}
+	for _, f := range []*os.File{h.program, h.lock} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
