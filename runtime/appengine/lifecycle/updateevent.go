@@ -49,7 +49,9 @@ type (
 	// Switched answers Switch.
 	Switched struct{ Err error }
 
-	// Observed tells Machine.Goals and Machine.Stable, after every change.
+	// Observed tells Machine.Goals and Machine.Stable: after every event of
+	// the Machine, and after Switched. What it told before does not count
+	// for the new revision.
 	Observed struct {
 		Goals  GoalState
 		Stable bool

@@ -219,6 +219,7 @@ func (u *Update) switched(ev UpdateEvent) {
 		return
 	}
 	u.running = u.rev
+	u.goals, u.stable = GoalNone, false // what was seen was the revision before
 	u.progress(ProgressInProgress, MsgTry)
 	u.phase = trying
 	u.checked(nil)
