@@ -1,0 +1,33 @@
+// Command pv-appengine runs a folder of pvrexports as Pantavisor's appengine
+// does: without a device, Docker or LXC.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/pvkit/pvkit/runtime/appengine"
+	"github.com/pvkit/pvkit/runtime/appengine/sandbox"
+)
+
+func main() {
+	sandbox.Child() // does not return in a process that becomes a container
+
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		// As the real program reads them: INT powers off, TERM is a restart,
+		// and its wrapper leaves on either.
+		if <-signals == syscall.SIGINT {
+			cancel(appengine.ErrPowerOff)
+		}
+		cancel(nil)
+	}()
+	os.Exit(run(ctx, process{
+		args: os.Args[1:], in: os.Stdin, out: os.Stdout, errs: os.Stderr,
+		env: os.Environ(), getenv: os.Getenv, executable: os.Executable,
+	}))
+}

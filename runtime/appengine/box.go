@@ -1,0 +1,146 @@
+package appengine
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"github.com/pvkit/pvkit/runtime/appengine/lifecycle"
+	"github.com/pvkit/pvkit/runtime/appengine/logs"
+	"github.com/pvkit/pvkit/runtime/appengine/network"
+	"github.com/pvkit/pvkit/runtime/appengine/sandbox"
+)
+
+// box carries out what the machine wants of one container, one thing after the
+// other, in a goroutine of its own. Stop and Kill do not wait in the line.
+type box struct {
+	s       *supervisor
+	name    string
+	work    queue
+	console *logs.Source
+
+	// Of the queue's goroutine.
+	def     *definition
+	mounted *sandbox.Mounted
+	syslog  *net.UnixConn // its /dev/log, nil before the first start that wants one
+
+	// Of the supervisor's goroutine.
+	process *sandbox.Container // while one runs
+	run     lifecycle.Run
+}
+
+// mount places the volumes of a definition.
+func (b *box) mount(run lifecycle.Run, rev *revision) {
+	def := rev.containers[b.name]
+	b.work.add(func() {
+		b.def = def
+		m, err := b.s.c.place(b.s.ctx, rev, def)
+		b.mounted = m
+		if err != nil {
+			b.s.tell(lifecycle.Failed{Run: run, Reason: err.Error(), Refused: true})
+			return
+		}
+		b.s.tell(lifecycle.Mounted{Run: run})
+	})
+}
+
+// start runs the container on its volumes.
+func (b *box) start(run lifecycle.Run, rev *revision) {
+	b.work.add(func() {
+		p, err := b.launch(rev)
+		if err != nil {
+			_, refused := network.IsRefusal(err)
+			b.s.tell(lifecycle.Failed{Run: run, Reason: failText(err), Refused: refused})
+			return
+		}
+		b.s.post(func() {
+			b.process, b.run = p, run
+			b.s.handle(lifecycle.Started{Run: run, PID: p.PID()})
+		})
+		b.s.group.Go(func() { b.watch(run, p) })
+	})
+}
+
+func (b *box) launch(rev *revision) (*sandbox.Container, error) {
+	spec, err := b.s.c.spec(rev, b.def, b.mounted)
+	if err != nil {
+		return nil, err
+	}
+	if b.def.DevLog {
+		m, err := b.devLog()
+		if err != nil {
+			return nil, err
+		}
+		spec.Mounts = append(spec.Mounts, m)
+	}
+	spec.Console = b.console
+	p, err := b.s.c.host.Start(b.s.ctx, spec)
+	if err == nil {
+		b.follow(p)
+	}
+	return p, err
+}
+
+// watch waits for the end of a container's process.
+func (b *box) watch(run lifecycle.Run, p *sandbox.Container) {
+	// It ends when everything of the container is gone; Kill sees to that.
+	exit, err := p.Wait(context.WithoutCancel(b.s.ctx))
+	status := exit.String()
+	if err != nil {
+		status = err.Error()
+	}
+	b.console.Close()
+	b.s.post(func() {
+		if b.process == p {
+			b.process = nil
+		}
+		b.s.handle(lifecycle.Exited{Run: run, Status: status})
+	})
+}
+
+// stop sends the halt signal; kill ends every process. A container that is not
+// started yet is not there to be told; the machine says it again.
+func (b *box) stop(run lifecycle.Run) {
+	if b.process != nil && b.run == run {
+		if err := b.process.Halt(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			b.s.c.log.Warn("container did not take its halt signal", "container", b.name, "error", err)
+		}
+	}
+}
+
+func (b *box) kill(run lifecycle.Run) {
+	if p := b.process; p != nil && b.run == run {
+		// Not in the line: it must also end a container whose start hangs.
+		b.s.group.Go(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(b.s.ctx), cleanTime)
+			defer cancel()
+			if err := p.Kill(ctx); err != nil {
+				b.s.c.log.Error("container cannot be killed", "container", b.name, "error", err)
+			}
+		})
+	}
+}
+
+// cleanTime bounds what ending a container and taking its volumes away may take,
+// also when the engine is being stopped.
+const cleanTime = 10 * time.Second
+
+func (b *box) unmount() {
+	b.work.add(func() {
+		if b.mounted == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.s.ctx), cleanTime)
+		defer cancel()
+		err := b.mounted.Unmount(ctx)
+		if b.s.c.net != nil {
+			err = errors.Join(err, b.s.c.net.Detach(b.name))
+		}
+		if err != nil {
+			b.s.c.log.Error("volumes could not be taken away", "container", b.name, "error", err)
+		}
+		b.mounted = nil
+	})
+}
