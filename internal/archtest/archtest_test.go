@@ -62,7 +62,7 @@ var table = []rule{
 	{"runtime/pventer", []string{"runtime/rundir", "internal/*"}, []string{"golang.org/x/sys"}},
 	{"runtime/lxctools", []string{"runtime/pvctrl", "runtime/rundir", "internal/*"}, nil},
 	{"runtime/pvctrltest", []string{"runtime/pvctrl", "runtime/pvcurl", "internal/unixsock"}, nil},
-	{"runtime/appengine", []string{"pvrexport", "pvrexport/*", "runtime/pvctrl", "runtime/pvtx", "runtime/appengine/*", "internal/atomicfile", "internal/unixsock"}, []string{"golang.org/x/sys"}},
+	{"runtime/appengine", []string{"pvrexport", "pvrexport/*", "runtime/pvctrl", "runtime/pvtx", "runtime/rundir", "runtime/appengine/*", "runtime/appengine/sandbox/lxcconf", "internal/atomicfile", "internal/unixsock"}, []string{"golang.org/x/sys"}},
 	{"runtime/appengine/system", []string{"pvrexport", "runtime/pvctrl", "internal/diag"}, nil},
 	{"runtime/appengine/lifecycle", []string{"runtime/pvctrl", "runtime/appengine/system"}, nil},
 	{"runtime/appengine/storage", []string{"pvrexport", "runtime/pvctrl", "internal/atomicfile"}, []string{"golang.org/x/sys"}},
