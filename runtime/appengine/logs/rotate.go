@@ -81,7 +81,7 @@ func (t *store) next(name string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("list the archives of %s: %w", name, err)
 	}
-	n := 1
+	n := t.number[name] + 1
 	for _, a := range found {
 		n = max(n, a.n+1)
 	}
@@ -98,6 +98,7 @@ func (t *store) rotate(k *sink, f *file) {
 		t.s.own.Logf(Warn, "rotate %s: %v", name, err)
 		return
 	}
+	t.number[name] = f.n
 	t.packer.add(to)
 }
 

@@ -15,7 +15,8 @@ import (
 type store struct {
 	s      *Server
 	files  map[*sink]*file
-	total  int64 // bytes of the running revision's logs
+	number map[string]int // the last one that a log's archives have had
+	total  int64          // bytes of the running revision's logs
 	ofRev  string
 	full   bool      // a write has failed; nothing is written until retry
 	retry  time.Time // when to try again
@@ -33,7 +34,7 @@ type file struct {
 }
 
 func newStore(s *Server) *store {
-	return &store{s: s, files: map[*sink]*file{}, packer: newPacker(s), index: newIndex(s.root)}
+	return &store{s: s, files: map[*sink]*file{}, number: map[string]int{}, packer: newPacker(s), index: newIndex(s.root)}
 }
 
 // write writes what a sink has. current says that it will get more. It reports
