@@ -107,6 +107,9 @@ func (c *conn) next() bool {
 	c.nc.SetReadDeadline(time.Now().Add(c.s.o.HeadTime))
 	h, err := readHead(c.br)
 	if err != nil {
+		if c.left <= 0 { // the line where it was cut off may look malformed
+			err = errHeadSize
+		}
 		if !errors.Is(err, io.EOF) {
 			c.reject(err)
 		}

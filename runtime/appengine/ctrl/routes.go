@@ -29,6 +29,8 @@ type Route struct {
 	// Missing is the refusal for [ErrNotFound], Failed the one for an error
 	// that is none of this package's.
 	Missing, Failed *Error
+	// Refuses are what else is refused here, in the order of the checks.
+	Refuses []*Error
 
 	handle func(*Server, *request) (*reply, error)
 }
@@ -57,48 +59,51 @@ var (
 	badStep    = failed(400, "Request has bas step name") // sic: clients compare it
 )
 
-// Routes is the API. Texts and paths are upstream's; the contract's section 1.3
-// has their sources.
+// Routes is the API. Texts and paths are upstream's (contract
+// pv-ctrl-appengine.md §1.3 and §1.4).
 func Routes() []Route {
 	const get, put, post, del = http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete
 	userMeta, deviceMeta := metaOf("user"), metaOf("device")
+	noState, badState := []*Error{ErrNoState}, failed(422, StateBadFormat)
 	return []Route{
-		{get, "/buildinfo", Mgmt, 0, "the text of the runtime's build, often empty", nil, internal, getBuildInfo},
-		{get, "/containers", Mgmt, 0, "the containers of the running state", nil, failed(500, "Cannot get container list"), getContainers},
-		{put, "/containers/{name}", Mgmt, maxSmall, `{"action":"start|stop|restart"}: 200 means accepted`, failed(404, "Container not found"), internal, putContainer},
-		{get, "/groups", Mgmt, 0, "the groups of the running state", nil, failed(500, "Cannot get group list"), getGroups},
-		{post, "/signal", Anyone, maxCommand, `{"type":"ready","payload":""} from a container about itself`, nil, failed(500, "Internal error"), postSignal},
-		{get, "/objects", Mgmt, 0, "the stored objects and their sizes", nil, failed(500, "couldn't get device objects"), getObjects},
-		{get, "/objects/{sha256}", Mgmt, 0, "an object's bytes", badObject, failed(500, "Object allocation error"), getObject},
-		{put, "/objects/{sha256}", Mgmt, Unlimited, "store an object; its digest is checked", nil, failed(500, "Upload error"), putObject},
-		{get, "/steps", Mgmt, 0, "the revisions, their dates, messages and progress", nil, failed(500, "couldn't get device steps"), getSteps},
-		{get, "/steps/{rev}", Mgmt, 0, "a revision's state as it was stored; current is the running one", noResource, failed(500, "Cannot send data"), getStep},
-		{get, "/steps/locals/{rev}", Mgmt, 0, "the same of a local revision", noResource, failed(500, "Cannot send data"), getStep},
-		{put, "/steps/locals/{rev}", Mgmt, maxState, "store a local revision's state, replacing an older one", nil, failed(500, "Cannot store state"), putStep},
-		{get, "/steps/{rev}/progress", Mgmt, 0, "how far a revision's installation is", noResource, failed(500, "Cannot send data"), getProgress},
-		{get, "/steps/locals/{rev}/progress", Mgmt, 0, "the same of a local revision", noResource, failed(500, "Cannot send data"), getProgress},
-		{put, "/steps/{rev}/commitmsg", Mgmt, maxMsg, "store a revision's message", noResource, failed(500, "Cannot write message"), putCommitMsg},
-		{put, "/steps/locals/{rev}/commitmsg", Mgmt, maxMsg, "the same of a local revision", noResource, failed(500, "Cannot write message"), putCommitMsg},
-		{get, "/user-meta", Mgmt, 0, "the user's metadata", nil, failed(500, "couldn't get user-meta"), userMeta.get},
-		{put, "/user-meta/{key}", Mgmt, maxCommand, "set a value; a JSON object or array stays one", nil, failed(500, "Cannot add or update user meta"), userMeta.put},
-		{del, "/user-meta/{key}", Mgmt, 0, "take a key away", failed(404, "User meta does not exist"), failed(500, "Cannot delete user meta"), userMeta.remove},
-		{get, "/device-meta", Mgmt, 0, "the device's metadata", nil, failed(500, "couldn't get device-meta"), deviceMeta.get},
-		{put, "/device-meta/{key}", Mgmt, maxCommand, "set a value; a JSON object or array stays one", nil, failed(500, "Cannot add or update device meta"), deviceMeta.put},
-		{del, "/device-meta/{key}", Mgmt, 0, "take a key away", failed(404, "Device meta does not exist"), failed(500, "Cannot delete device meta"), deviceMeta.remove},
-		{get, "/drivers", Mgmt, 0, "the drivers of the calling container; {} when it has none", nil, failed(500, "Cannot get drivers"), getDrivers},
-		{put, "/drivers/load", Mgmt, 0, "load the calling container's manual drivers", ErrDrivers, ErrDrivers, loadDrivers},
-		{put, "/drivers/unload", Mgmt, 0, "unload them", ErrDrivers, ErrDrivers, unloadDrivers},
-		{put, "/drivers/{name}/load", Mgmt, 0, "load one of them", ErrDriver, ErrDriver, loadDrivers},
-		{put, "/drivers/{name}/unload", Mgmt, 0, "unload one of them", ErrDriver, ErrDriver, unloadDrivers},
-		{post, "/commands", Mgmt, maxCommand, `{"op":"…","payload":"…"}: 200 means accepted`, nil, internal, postCommand},
-		{get, "/config", Mgmt, 0, "the settings that have a legacy name, typed", nil, failed(500, "Cannot get conf"), getConfig},
-		{get, "/config2", Mgmt, 0, "all settings as text, and where each comes from", nil, failed(500, "Cannot get conf"), getConfig2},
-		{get, "/xconnect-graph", Mgmt, 0, "the service graph; on HTTP/1.1 with ETag, If-None-Match and Prefer: wait=seconds", nil, internal, getGraph},
-		{get, "/daemons", Mgmt, 0, "the runtime's daemons", nil, internal, getDaemons},
-		{put, "/daemons/{name}", Mgmt, maxSmall, `{"action":"start|stop"}; any other action does nothing`, failed(404, "Daemon not found"), internal, putDaemon},
-		{post, "/storage/gc", Mgmt, 0, "collect what no revision needs, and tell how many bytes that was", nil, failed(500, "Error running garbage collector"), postGC},
-		{get, "/wakelocks", Mgmt, 0, "what keeps the device awake", nil, failed(500, "couldn't get wakelock state"), getWakelocks},
-		{get, "/events", Mgmt, 0, "what happens, as Server-Sent Events; not upstream's", nil, internal, getEvents},
+		{get, "/buildinfo", Mgmt, 0, "the text of the runtime's build, often empty", nil, internal, nil, getBuildInfo},
+		{get, "/containers", Mgmt, 0, "the containers of the running state", nil, failed(500, "Cannot get container list"), noState, getContainers},
+		{put, "/containers/{name}", Mgmt, maxSmall, `{"action":"start|stop|restart"}: 200 means accepted`, failed(404, "Container not found"), internal,
+			[]*Error{ErrSystemPolicy, errNoData, errNotJSON, errNoAction, errAction, ErrCannotStart, ErrCannotRestart}, putContainer},
+		{get, "/groups", Mgmt, 0, "the groups of the running state", nil, failed(500, "Cannot get group list"), noState, getGroups},
+		{post, "/signal", Anyone, maxCommand, `{"type":"ready","payload":""} from a container about itself`, nil, failed(500, "Internal error"), []*Error{errBadSignal, ErrNoState, ErrUnexpectedSignal}, postSignal},
+		{get, "/objects", Mgmt, 0, "the stored objects and their sizes", nil, failed(500, "couldn't get device objects"), nil, getObjects},
+		{get, "/objects/{sha256}", Mgmt, 0, "an object's bytes", badObject, failed(500, "Object allocation error"), nil, getObject},
+		{put, "/objects/{sha256}", Mgmt, Unlimited, "store an object; its digest is checked", nil, failed(500, "Upload error"), []*Error{badObject, ErrNoSpace, ErrBadObject}, putObject},
+		{get, "/steps", Mgmt, 0, "the revisions, their dates, messages and progress", nil, failed(500, "couldn't get device steps"), nil, getSteps},
+		{get, "/steps/{rev}", Mgmt, 0, "a revision's state as it was stored; current is the running one", noResource, failed(500, "Cannot send data"), nil, getStep},
+		{get, "/steps/locals/{rev}", Mgmt, 0, "the same of a local revision", noResource, failed(500, "Cannot send data"), nil, getStep},
+		{put, "/steps/locals/{rev}", Mgmt, maxState, "store a local revision's state, replacing an older one", nil, failed(500, "Cannot store state"), []*Error{badStep, badState, ErrNoSpace, errBusy}, putStep},
+		{get, "/steps/{rev}/progress", Mgmt, 0, "how far a revision's installation is", noResource, failed(500, "Cannot send data"), nil, getProgress},
+		{get, "/steps/locals/{rev}/progress", Mgmt, 0, "the same of a local revision", noResource, failed(500, "Cannot send data"), nil, getProgress},
+		{put, "/steps/{rev}/commitmsg", Mgmt, maxMsg, "store a revision's message", noResource, failed(500, "Cannot write message"), []*Error{badStep, errNoCommitMsg}, putCommitMsg},
+		{put, "/steps/locals/{rev}/commitmsg", Mgmt, maxMsg, "the same of a local revision", noResource, failed(500, "Cannot write message"), []*Error{badStep, errNoCommitMsg}, putCommitMsg},
+		{get, "/user-meta", Mgmt, 0, "the user's metadata", nil, failed(500, "couldn't get user-meta"), nil, userMeta.get},
+		{put, "/user-meta/{key}", Mgmt, maxCommand, "set a value; a JSON object or array stays one", nil, failed(500, "Cannot add or update user meta"), []*Error{failed(400, "Cannot add or update user meta")}, userMeta.put},
+		{del, "/user-meta/{key}", Mgmt, 0, "take a key away", failed(404, "User meta does not exist"), failed(500, "Cannot delete user meta"), nil, userMeta.remove},
+		{get, "/device-meta", Mgmt, 0, "the device's metadata", nil, failed(500, "couldn't get device-meta"), nil, deviceMeta.get},
+		{put, "/device-meta/{key}", Mgmt, maxCommand, "set a value; a JSON object or array stays one", nil, failed(500, "Cannot add or update device meta"), []*Error{failed(400, "Cannot add or update device meta")}, deviceMeta.put},
+		{del, "/device-meta/{key}", Mgmt, 0, "take a key away", failed(404, "Device meta does not exist"), failed(500, "Cannot delete device meta"), nil, deviceMeta.remove},
+		{get, "/drivers", Mgmt, 0, "the drivers of the calling container; {} when it has none", nil, failed(500, "Cannot get drivers"), nil, getDrivers},
+		{put, "/drivers/load", Mgmt, 0, "load the calling container's manual drivers", ErrDrivers, ErrDrivers, nil, loadDrivers},
+		{put, "/drivers/unload", Mgmt, 0, "unload them", ErrDrivers, ErrDrivers, nil, unloadDrivers},
+		{put, "/drivers/{name}/load", Mgmt, 0, "load one of them", ErrDriver, ErrDriver, nil, loadDrivers},
+		{put, "/drivers/{name}/unload", Mgmt, 0, "unload one of them", ErrDriver, ErrDriver, nil, unloadDrivers},
+		{post, "/commands", Mgmt, maxCommand, `{"op":"…","payload":"…"}: 200 means accepted`, nil, internal,
+			[]*Error{errNoCommand, errBadCommand, ErrLocalMode, ErrUpdateOngoing, ErrClaimed, ErrRemoteDisabled, ErrNoDebugShell, ErrAlreadyRemote, ErrAlreadyUnclaimed, ErrCommandBusy}, postCommand},
+		{get, "/config", Mgmt, 0, "the settings that have a legacy name, typed", nil, failed(500, "Cannot get conf"), nil, getConfig},
+		{get, "/config2", Mgmt, 0, "all settings as text, and where each comes from", nil, failed(500, "Cannot get conf"), nil, getConfig2},
+		{get, "/xconnect-graph", Mgmt, 0, "the service graph; on HTTP/1.1 with ETag, If-None-Match and Prefer: wait=seconds", nil, internal, noState, getGraph},
+		{get, "/daemons", Mgmt, 0, "the runtime's daemons", nil, internal, nil, getDaemons},
+		{put, "/daemons/{name}", Mgmt, maxSmall, `{"action":"start|stop"}; any other action does nothing`, failed(404, "Daemon not found"), internal, []*Error{errNoData, errNotJSON}, putDaemon},
+		{post, "/storage/gc", Mgmt, 0, "collect what no revision needs, and tell how many bytes that was", nil, failed(500, "Error running garbage collector"), nil, postGC},
+		{get, "/wakelocks", Mgmt, 0, "what keeps the device awake", nil, failed(500, "couldn't get wakelock state"), nil, getWakelocks},
+		{get, "/events", Mgmt, 0, "what happens, as Server-Sent Events; not upstream's", nil, internal, nil, getEvents},
 	}
 }
 
