@@ -24,6 +24,7 @@ type conn struct {
 	peer *peer
 
 	left    int64     // bytes that a head may still have
+	failed  error     // of the last read of a head
 	body    bool      // a body is being read, at its pace
 	started time.Time // when the body was
 	got     int64     // bytes of it
@@ -46,6 +47,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		n, err := c.nc.Read(p[:min(int64(len(p)), c.left)])
 		c.left -= int64(n)
+		c.failed = err
 		return n, err
 	}
 	now := time.Now()
@@ -107,8 +109,11 @@ func (c *conn) next() bool {
 	c.nc.SetReadDeadline(time.Now().Add(c.s.o.HeadTime))
 	h, err := readHead(c.br)
 	if err != nil {
-		if c.left <= 0 { // the line where it was cut off may look malformed
+		// A line that was cut off may look malformed, but that is not the cause.
+		if c.left <= 0 {
 			err = errHeadSize
+		} else if errors.Is(c.failed, os.ErrDeadlineExceeded) {
+			err = c.failed
 		}
 		if !errors.Is(err, io.EOF) {
 			c.reject(err)
