@@ -59,7 +59,9 @@ func (c *cycle) volumes(rev *revision, container string, list []system.Volume) (
 					kind = k.Type
 				}
 			}
-			dir, err := c.store.VolumeDir(storage.Persistence(v.Persistence), rev.name, container, v.Name, kind, disk)
+			dir, err := c.store.VolumeDir(rev.name, storage.Volume{
+				Container: container, Name: v.Name, Persistence: storage.Persistence(v.Persistence), Disk: disk, DiskType: kind,
+			})
 			if err != nil {
 				return nil, err
 			}

@@ -33,6 +33,7 @@ type Meta struct {
 	mu     sync.Mutex // guards what follows
 	keys   []string   // newest first
 	values map[string]string
+	times  map[string]time.Time
 	newest time.Time
 }
 
@@ -53,12 +54,11 @@ func CheckKey(key string) error {
 }
 
 func openMeta(dir, temp string) (*Meta, error) {
-	m := &Meta{dir: dir, temp: temp, values: map[string]string{}}
+	m := &Meta{dir: dir, temp: temp, values: map[string]string{}, times: map[string]time.Time{}}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	times := map[string]time.Time{}
 	for _, e := range entries {
 		st, err := e.Info()
 		if err != nil {
@@ -71,14 +71,14 @@ func openMeta(dir, temp string) (*Meta, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.values[e.Name()], times[e.Name()] = string(value), st.ModTime()
+		m.values[e.Name()], m.times[e.Name()] = string(value), st.ModTime()
 		m.keys = append(m.keys, e.Name())
 		if st.ModTime().After(m.newest) {
 			m.newest = st.ModTime()
 		}
 	}
 	slices.SortFunc(m.keys, func(a, b string) int {
-		return cmp.Or(times[b].Compare(times[a]), strings.Compare(a, b))
+		return cmp.Or(m.times[b].Compare(m.times[a]), strings.Compare(a, b))
 	})
 	return m, nil
 }
@@ -116,34 +116,27 @@ func (m *Meta) Set(key, value string) error {
 	if known && old == value {
 		return nil // on the disk already
 	}
-	at, err := m.time(key, known)
-	if err == nil {
-		err = m.write(key, value, at)
+	at := m.times[key]
+	if !known {
+		at = m.next()
 	}
-	if err != nil {
+	if err := m.write(key, value, at); err != nil {
 		return full(fmt.Errorf("store metadata %q: %w", key, err))
 	}
 	m.values[key] = value
 	if !known {
-		m.keys, m.newest = slices.Insert(m.keys, 0, key), at
+		m.times[key], m.newest = at, at
+		m.keys = slices.Insert(m.keys, 0, key)
 	}
 	return nil
 }
 
-// time is the place of a key: a new one is later than all others, whatever the
-// clock says.
-func (m *Meta) time(key string, known bool) (time.Time, error) {
-	if known {
-		st, err := os.Stat(filepath.Join(m.dir, key))
-		if err != nil {
-			return time.Time{}, err
-		}
-		return st.ModTime(), nil
-	}
+// next is a time for a new key: later than all others, whatever the clock says.
+func (m *Meta) next() time.Time {
 	if now := time.Now(); now.After(m.newest) {
-		return now, nil
+		return now
 	}
-	return m.newest.Add(time.Microsecond), nil
+	return m.newest.Add(time.Microsecond)
 }
 
 func (m *Meta) write(key, value string, at time.Time) error {
@@ -172,6 +165,7 @@ func (m *Meta) Delete(key string) error {
 		return fmt.Errorf("delete metadata %q: %w", key, err)
 	}
 	delete(m.values, key)
+	delete(m.times, key)
 	m.keys = slices.DeleteFunc(m.keys, func(k string) bool { return k == key })
 	return nil
 }

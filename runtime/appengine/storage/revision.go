@@ -131,33 +131,46 @@ const (
 	Revision  Persistence = "revision"
 )
 
-// VolumeDir makes the directory of a container's volume and returns it
-// (pantavisor's paths.c, pv_paths_storage_disks_*). disk is "" for the default
-// one, otherwise a disk of device.json with its type.
-func (s *Store) VolumeDir(p Persistence, rev, container, volume, diskType, disk string) (string, error) {
-	for _, name := range []string{container, volume, diskType, disk} {
-		if strings.ContainsAny(name, "/\x00") || name == "." || name == ".." {
-			return "", fmt.Errorf("volume %q of container %q: %q cannot be a directory's name", volume, container, name)
+// Volume is a container's storage, as its run.json asks for it.
+type Volume struct {
+	Container, Name string
+	Persistence     Persistence
+	// Disk is the disk of device.json on which it lies, with its type; "" is
+	// the storage's own place.
+	Disk, DiskType string
+}
+
+// VolumeDir makes the directory of a volume, for a revision, and returns it
+// (pantavisor's paths.c, pv_paths_storage_disks_*).
+func (s *Store) VolumeDir(rev string, v Volume) (string, error) {
+	bad := func(format string, a ...any) (string, error) {
+		return "", fmt.Errorf("volume %q of container %q: %w", v.Name, v.Container, fmt.Errorf(format, a...))
+	}
+	for _, name := range []string{v.Container, v.Name} {
+		if name == "" {
+			return bad("both need a name")
 		}
 	}
-	if container == "" || volume == "" {
-		return "", fmt.Errorf("volume %q of container %q: both need a name", volume, container)
+	for _, name := range []string{v.Container, v.Name, v.DiskType, v.Disk} {
+		if strings.ContainsAny(name, "/\x00") || name == "." || name == ".." {
+			return bad("%q cannot be a directory's name", name)
+		}
 	}
 	base := filepath.Join(s.dir, "disks")
-	if disk != "" {
-		base = filepath.Join(s.dir, "pv", diskType, disk)
+	if v.Disk != "" {
+		base = filepath.Join(s.dir, "pv", v.DiskType, v.Disk)
 	}
-	switch p {
+	switch v.Persistence {
 	case Permanent:
 		base = filepath.Join(base, "perm")
 	case Revision:
 		if err := CheckRevision(rev); err != nil {
-			return "", err
+			return bad("%w", err)
 		}
 		base = filepath.Join(base, "rev", rev)
 	default:
-		return "", fmt.Errorf("volume %q of container %q: persistence %q does not lie in the storage", volume, container, p)
+		return bad("persistence %q does not lie in the storage", v.Persistence)
 	}
-	dir := filepath.Join(base, container, volume)
+	dir := filepath.Join(base, v.Container, v.Name)
 	return dir, makeDirs(dir)
 }
