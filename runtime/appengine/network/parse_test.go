@@ -21,7 +21,7 @@ func TestDecodePoolsRefuses(t *testing.T) {
 		{`{"bridge": "b", "subnet": "10.0.5.0/32", "gateway": "10.0.5.0"}`, "no room"},
 		{`{"bridge": "b", "subnet": "0.0.0.0/0", "gateway": "10.0.5.0"}`, "no room"},
 		{`{"bridge": "b", "subnet": "10.0.5.0/24"}`, `its gateway is ""`},
-		{`{"bridge": "b", "subnet": "10.0.5.0/24", "gateway": "10.0.6.1"}`, "its gateway 10.0.6.1 is not usable: want 10.0.5.1 to 10.0.5.254"},
+		{`{"bridge": "b", "subnet": "10.0.5.0/24", "gateway": "10.0.6.1"}`, "its gateway 10.0.6.1 is not usable: want one from 10.0.5.1 to 10.0.5.254"},
 		{`{"bridge": "b", "subnet": "10.0.5.0/24", "gateway": "10.0.5.0"}`, "is not usable"},
 		{`{"bridge": "b", "subnet": "10.0.5.0/24", "gateway": "10.0.5.255"}`, "is not usable"},
 		{`{"bridge": "b", "nat": "yes"}`, "read its entry"},

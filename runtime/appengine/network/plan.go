@@ -218,8 +218,8 @@ type poolError struct {
 }
 
 func (b *builder) admit(p Pool) *poolError {
-	if !p.Subnet.IsValid() || !p.Subnet.Addr().Is4() || p.Subnet.Bits() < 1 || p.Subnet.Bits() > 31 || p.Subnet != p.Subnet.Masked() || !p.usable(p.Gateway) {
-		return &poolError{error: reasonf(ErrBadPool, "it was not checked: make pools with PoolSpec.Pool")}
+	if err := p.check(); err != nil {
+		return &poolError{error: err}
 	}
 	for _, o := range b.pools {
 		switch {

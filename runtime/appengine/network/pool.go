@@ -84,41 +84,66 @@ func (s PoolSpec) Pool(name string) (Pool, error) {
 	return pool, nil
 }
 
-func (s PoolSpec) check(name string) (Pool, error) {
-	p := Pool{Name: name, NAT: s.NAT}
-	if name == "" {
-		return p, reasonf(ErrBadPool, "a pool needs a name")
-	}
+func (s PoolSpec) check(name string) (p Pool, err error) {
+	p = Pool{Name: name, NAT: s.NAT}
 	switch s.Type {
 	case "", "bridge":
 		p.Bridge = s.Bridge
-		if err := checkLink("bridge", s.Bridge); err != nil {
-			return p, err
-		}
 	case "macvlan":
 		p.Type, p.Parent = Macvlan, s.Parent
-		if err := checkLink("parent", s.Parent); err != nil {
-			return p, err
-		}
 	default:
 		return p, reasonf(ErrBadPool, "its type is %q: want bridge or macvlan", s.Type)
 	}
+	if err := p.checkLink(); err != nil {
+		return p, err
+	}
 	subnet, err := netip.ParsePrefix(s.Subnet)
-	if err != nil || !subnet.Addr().Is4() {
+	if err != nil {
 		return p, reasonf(ErrBadPool, "its subnet is %q: want an IPv4 network such as 10.0.5.0/24", s.Subnet)
 	}
 	p.Subnet = subnet.Masked() // Pantavisor masks it too
-	if subnet.Bits() > 31 || subnet.Bits() < 1 {
-		return p, reasonf(ErrBadPool, "its subnet %s has no room for a gateway and a container: want /1 to /31", p.Subnet)
+	if err := p.checkSubnet(); err != nil {
+		return p, err
 	}
 	p.Gateway, err = netip.ParseAddr(s.Gateway)
-	if err != nil || !p.Gateway.Is4() {
-		return p, reasonf(ErrBadPool, "its gateway is %q: want an IPv4 address in %s", s.Gateway, p.Subnet)
+	if err != nil {
+		return p, reasonf(ErrBadPool, "its gateway is %q: want an IPv4 address from %s", s.Gateway, p.hostRange())
+	}
+	return p, p.check()
+}
+
+// check holds a pool against everything that one alone must be.
+func (p Pool) check() error {
+	if p.Name == "" {
+		return reasonf(ErrBadPool, "a pool needs a name")
+	}
+	if err := p.checkLink(); err != nil {
+		return err
+	}
+	if err := p.checkSubnet(); err != nil {
+		return err
 	}
 	if !p.usable(p.Gateway) {
-		return p, reasonf(ErrBadPool, "its gateway %s is not usable: want %s", p.Gateway, p.hostRange())
+		return reasonf(ErrBadPool, "its gateway %s is not usable: want one from %s", p.Gateway, p.hostRange())
 	}
-	return p, nil
+	return nil
+}
+
+func (p Pool) checkLink() error {
+	if p.Type == Macvlan {
+		return checkLink("parent", p.Parent)
+	}
+	return checkLink("bridge", p.Bridge)
+}
+
+func (p Pool) checkSubnet() error {
+	switch {
+	case !p.Subnet.IsValid() || !p.Subnet.Addr().Is4() || p.Subnet != p.Subnet.Masked():
+		return reasonf(ErrBadPool, "its subnet is %s: want an IPv4 network such as 10.0.5.0/24", p.Subnet)
+	case p.Subnet.Bits() > 31 || p.Subnet.Bits() < 1:
+		return reasonf(ErrBadPool, "its subnet %s has no room for a gateway and a container: want /1 to /31", p.Subnet)
+	}
+	return nil
 }
 
 // checkLink holds a name against the kernel's dev_valid_name (net/core/dev.c).

@@ -74,7 +74,7 @@ func TestPoolErrorsReachContainers(t *testing.T) {
 	}, nil)
 	for container, want := range map[string]string{
 		"a": `its pool "wide" is refused: its subnet 10.0.0.0/16 overlaps with 10.0.5.0/24 of pool "internal"`,
-		"b": `its pool "raw" is refused: it was not checked`,
+		"b": `its pool "raw" is refused: it has no bridge`,
 		"c": "there are two containers of this name",
 		"d": "address 10.0.5.1 is the gateway of pool",
 		"e": "address 10.0.5.255 is the network or broadcast address of 10.0.5.0/24",
