@@ -58,10 +58,10 @@ func decode(raw []byte) (*envelope, error) {
 		return nil, problemf(ErrFormat, `"signature" is not base64url`)
 	}
 	if _, ok := m["payload"]; ok {
-		if err := member(m, "payload", &load); err == nil {
+		if err = member(m, "payload", &load); err == nil {
 			e.payload, err = unbase64(base64.RawURLEncoding, load, len(load))
 		}
-		if err != nil || e.payload == nil {
+		if err != nil {
 			return nil, problemf(ErrFormat, `"payload" is not base64url`)
 		}
 	}
