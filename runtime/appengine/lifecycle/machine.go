@@ -41,6 +41,8 @@ type Machine struct {
 	runs int       // the last run's number
 	now  time.Time // of the event at hand
 	out  []Action
+
+	watch func(from phase, on input, to phase) // for the tests of the table
 }
 
 // unit is a container in the machine.

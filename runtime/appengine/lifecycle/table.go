@@ -72,6 +72,39 @@ type move struct {
 
 // moves is the table. What is not in it does not happen: late news is
 // dropped, and what a user may not ask for is refused before it gets here.
+//
+//	          go            mounted            started           ready
+//	waiting -----> mounting -------> starting ---------> started -----> ready
+//	 ^  ^  ^          |                  |                  |             |
+//	 |  |  |          | mounted,         +------------------+-------------+
+//	 |  |  |          | the goal           |                       |
+//	 |  |  |          v                    | exited, failed        | stop, restart,
+//	 |  |  |       resting                 v                       v down
+//	 |  |  | no delay                   (crash)                 stopping
+//	 |  |  +-------------------------------+                       |
+//	 |  |   timer                          |                       | timer
+//	 |  +--------- recovering <------------+                       v
+//	 |                       retries left  |                    killing
+//	 |  start, restart                     | none left             |
+//	 +---------------------------------- stopped <-----------------+ exited
+//	 |                                                             |
+//	 +-------------------------------------------------------------+
+//	                  restart, or a start after the stop
+//
+// A stop and an end (down) lead straight to stopped from waiting, mounting,
+// resting and recovering; refused does from mounting and starting. A killed
+// container that is still there is killed again. Where each phase can lead:
+//
+//	waiting: mounting, stopped
+//	mounting: resting, starting, stopped
+//	resting: stopped
+//	starting: started, ready, recovering, waiting, stopped, stopping
+//	started: ready, recovering, waiting, stopped, stopping
+//	ready: recovering, waiting, stopped, stopping
+//	stopping: waiting, stopped, killing
+//	killing: waiting, stopped
+//	recovering: waiting, stopped
+//	stopped: waiting
 var moves = []move{
 	{waiting, inGo, []phase{mounting}, (*Machine).mount},
 	{waiting, inHold, []phase{waiting}, (*Machine).block},
@@ -153,15 +186,20 @@ func find(from phase, on input) *move {
 	return nil
 }
 
-// Table is the table in words, a line for each phase and input.
-func Table() string {
+// Leads says where each phase of a container can lead, a line for each. The
+// picture above has the same lines.
+func Leads() string {
 	var b strings.Builder
-	for _, m := range moves {
-		to := make([]string, len(m.to))
-		for i, p := range m.to {
-			to[i] = p.String()
+	for p := range phases {
+		var to []string
+		for _, m := range moves {
+			for _, q := range m.to {
+				if m.from == p && q != p && !slices.Contains(to, q.String()) {
+					to = append(to, q.String())
+				}
+			}
 		}
-		fmt.Fprintf(&b, "%-10s %-8s %s\n", m.from, m.on, strings.Join(to, ", "))
+		fmt.Fprintf(&b, "%s: %s\n", p, strings.Join(to, ", "))
 	}
 	return b.String()
 }
@@ -172,10 +210,9 @@ func (m *Machine) step(u *unit, on input, n news) bool {
 	if row == nil {
 		return false
 	}
-	to := row.do(m, u, n)
-	if !slices.Contains(row.to, to) {
-		// A mistake in this package; the tests look for it.
-		panic(fmt.Sprintf("lifecycle: %s on %s leads to %s, which the table does not have", u.phase, on, to))
+	from, to := u.phase, row.do(m, u, n)
+	if m.watch != nil {
+		m.watch(from, on, to)
 	}
 	if to != stopping && to != killing && to != recovering {
 		u.timer = time.Time{}

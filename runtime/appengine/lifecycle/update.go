@@ -38,6 +38,8 @@ type Update struct {
 
 	now time.Time
 	out []Action
+
+	watch func(from updatePhase, on updateInput, to updatePhase) // for the tests of the table
 }
 
 // NewUpdate returns the machine for a runtime that starts; Booted comes first.
@@ -59,6 +61,7 @@ func (u *Update) Handle(now time.Time, ev UpdateEvent) []Action {
 		u.booted(ev)
 	case Observed:
 		u.goals, u.stable = ev.Goals, ev.Stable
+	case UpdateTick:
 	default:
 		on := ev.input()
 		if !u.step(on, ev) {
@@ -188,37 +191,52 @@ func (u *Update) rollback(reason string) {
 	u.phase = leaving
 }
 
-// advance follows the goals, the commit delay and the containers' stability.
+// advance makes the moves that follow from the goals, the commit delay and the
+// containers' stability. The factory revision is not tried, so nothing follows
+// for it.
 func (u *Update) advance() {
-	switch {
-	case u.phase != trying || u.rev == FactoryRevision:
-	case u.goals == GoalTimedOut:
-		u.logf(LevelError, "timed out before all goals were met. Rolling back...")
-		u.progress(ProgressError, MsgGoalFailed)
-		u.rollback("the containers of revision " + u.rev + " did not reach their goals in time")
-	case u.goals == GoalAchieved:
-		u.timer = u.now.Add(u.opts.CommitDelay)
-		u.logf(LevelInfo, "committing new update in %d seconds", int(u.opts.CommitDelay.Seconds()))
-		msg := MsgTesting
-		if u.reboot {
-			msg = MsgTestingReboot
-		}
-		u.progress(ProgressTesting, msg)
-		u.phase = testing
-	}
-	if u.phase == testing && !u.now.Before(u.timer) {
-		if u.phase = settling; !u.stable {
-			u.progress(ProgressTesting, MsgStabilityWait)
+	for {
+		switch {
+		case u.phase == trying && u.rev != FactoryRevision && u.goals == GoalTimedOut:
+			u.step(onMissed, nil)
+		case u.phase == trying && u.rev != FactoryRevision && u.goals == GoalAchieved:
+			u.step(onReached, nil)
+		case u.phase == testing && !u.now.Before(u.timer):
+			u.step(onDelay, nil)
+		case u.phase == settling && u.stable:
+			u.step(onStable, nil)
+		default:
+			return
 		}
 	}
-	if u.phase == settling && u.stable {
-		u.final()
+}
+
+func (u *Update) goalsMissed(UpdateEvent) {
+	u.logf(LevelError, "timed out before all goals were met. Rolling back...")
+	u.progress(ProgressError, MsgGoalFailed)
+	u.rollback("the containers of revision " + u.rev + " did not reach their goals in time")
+}
+
+func (u *Update) goalsReached(UpdateEvent) {
+	u.timer = u.now.Add(u.opts.CommitDelay)
+	u.logf(LevelInfo, "committing new update in %d seconds", int(u.opts.CommitDelay.Seconds()))
+	msg := MsgTesting
+	if u.reboot {
+		msg = MsgTestingReboot
+	}
+	u.progress(ProgressTesting, msg)
+	u.phase = testing
+}
+
+func (u *Update) delayOver(UpdateEvent) {
+	if u.phase = settling; !u.stable {
+		u.progress(ProgressTesting, MsgStabilityWait)
 	}
 }
 
 // final keeps the revision. One that came without a restart is not a rollback
 // point yet: it stays the one to try, and the next start tries it again.
-func (u *Update) final() {
+func (u *Update) final(UpdateEvent) {
 	u.timer = time.Time{}
 	if !u.reboot {
 		u.progress(ProgressUpdated, MsgUpdated)

@@ -228,3 +228,77 @@ func (m mixed) below(n int) int {
 	}
 	return m.then.below(n)
 }
+
+// anyUpdateEvent is an event that need not make sense.
+func anyUpdateEvent(s source) lifecycle.UpdateEvent {
+	rev := pick(s, revisions...)
+	problem := lifecycle.Problem{Kind: lifecycle.ProblemKind(s.below(5))}
+	err := pick(s, nil, nil, broken)
+	switch s.below(14) {
+	case 0:
+		return lifecycle.Booted{Running: rev, Boot: lifecycle.Boot{Rev: pick(s, revisions...), Try: pick(s, "", "", rev, "1")},
+			Progress: stored(pick(s, "", "NEW", "INPROGRESS", "TESTING", "DONE", "UPDATED", "ERROR", "WONTGO"), pick(s, "", lifecycle.MsgTry), s.below(12))}
+	case 1:
+		return lifecycle.Checked{}
+	case 2:
+		return lifecycle.Unusable{Problem: problem}
+	case 3, 4:
+		return lifecycle.RunRevision{Revision: rev, Commit: s.below(3) == 0}
+	case 5:
+		return lifecycle.MakeFactory{Revision: pick(s, "", rev)}
+	case 6:
+		return lifecycle.Copied{Err: err}
+	case 7:
+		if s.below(4) == 0 {
+			return lifecycle.Loaded{Problem: &problem}
+		}
+		return lifecycle.Loaded{Reboot: pick(s, "", "", "bsp")}
+	case 8:
+		return lifecycle.TrySet{Err: err}
+	case 9:
+		return lifecycle.Switched{Err: err}
+	case 10:
+		return observed(lifecycle.GoalState(s.below(4)), s.below(2) == 0)
+	case 11:
+		return pick[lifecycle.UpdateEvent](s, crashed, refusedA, missing)
+	case 12:
+		return lifecycle.Committed{Err: err}
+	}
+	return lifecycle.UpdateTick{}
+}
+
+// nonsense sends events in any order: none of them may lead out of the table.
+func nonsense(t testing.TB, s source, steps int, seen *lifecycle.Moves) {
+	u := lifecycle.NewUpdate(lifecycle.UpdateOptions{CommitDelay: time.Duration(s.below(5)) * time.Second})
+	u.Watch(seen)
+	now := t0
+	for range steps {
+		now = now.Add(time.Duration(s.below(3)) * time.Second)
+		u.Handle(now, anyUpdateEvent(s))
+		if at, ok := u.Next(); ok && !at.After(now) {
+			t.Fatalf("a timer at %v, and it is %v", at, now)
+		}
+	}
+}
+
+func TestUpdateNonsense(t *testing.T) {
+	seen := lifecycle.UpdateMoves()
+	for seed := range uint64(4000) {
+		nonsense(t, generator{rand.New(rand.NewPCG(seed, 5))}, 100, seen)
+	}
+	unlisted, unmade := seen.Strange()
+	if len(unlisted) > 0 || len(unmade) > 0 {
+		t.Errorf("moves that the table does not have: %q\nmoves of the table that never happen: %q", unlisted, unmade)
+	}
+}
+
+func FuzzUpdateEvents(f *testing.F) {
+	f.Add([]byte("nothing that makes sense"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		seen := lifecycle.UpdateMoves()
+		nonsense(t, &choices{data}, min(len(data), 200), seen)
+		if unlisted, _ := seen.Strange(); len(unlisted) > 0 {
+			t.Errorf("moves that the table does not have: %q", unlisted)
+		}
+	})
+}

@@ -44,6 +44,7 @@ type behaviour struct {
 	mountTakes, startTakes time.Duration
 	mountFails, startFails string
 	refused                bool
+	dies                   bool          // before the news of its start
 	lives                  time.Duration // 0: for ever
 	stopTakes              time.Duration // -1: ignores the signal
 	killTakes              time.Duration
@@ -178,7 +179,7 @@ func (w *world) mount(r lifecycle.Run) {
 	b := w.acts[r.Container]
 	w.after(b.mountTakes, func() {
 		if b.mountFails != "" {
-			w.send(lifecycle.Failed{Run: r, Reason: b.mountFails})
+			w.send(lifecycle.Failed{Run: r, Reason: b.mountFails, Refused: b.refused})
 			return
 		}
 		w.send(lifecycle.Mounted{Run: r})
@@ -198,6 +199,11 @@ func (w *world) start(r lifecycle.Run) {
 		if b.startFails != "" {
 			l.started = false
 			w.send(lifecycle.Failed{Run: r, Reason: b.startFails, Refused: b.refused})
+			return
+		}
+		if b.dies {
+			l.started = false
+			w.send(lifecycle.Exited{Run: r, Status: "signal 9"})
 			return
 		}
 		l.up = true
