@@ -61,6 +61,7 @@ func commands(env Env) []*cobra.Command {
 		extractCommand(env),
 		unpackCommand(env),
 		txCommand(env),
+		logsCommand(env),
 		kasCommand(env),
 		combosCommand(env),
 		versionCommand(env),

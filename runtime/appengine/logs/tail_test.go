@@ -2,6 +2,7 @@ package logs_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pvkit/pvkit/internal/testreq"
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
 )
 
@@ -95,9 +97,8 @@ func TestTailGoesOnAfterARestart(t *testing.T) {
 	dir, root := t.TempDir(), t.TempDir()
 	file := filepath.Join(root, "log")
 	appendTo(t, file, "before\n")
-	if err := unix.Setxattr(file, "trusted.pv.logger.pos", []byte("0"), 0); err != nil {
-		t.Skipf("no trusted attributes here: %v", err)
-	}
+	err := unix.Setxattr(file, "trusted.pv.logger.pos", []byte("0"), 0)
+	testreq.Feature(t, "trusted-xattr", err == nil, fmt.Sprint(err))
 	s := serve(t, dir, logs.DefaultConfig(), logs.Options{})
 	for _, text := range []string{"one\n", "two\n"} {
 		ctx, cancel := context.WithCancel(context.Background())

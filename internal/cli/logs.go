@@ -1,0 +1,284 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/pvkit/pvkit/runtime/appengine/logs"
+)
+
+// defaultStorage is where an appengine keeps what lasts.
+const defaultStorage = "/var/pantavisor/storage"
+
+// logsFlags are those of pvkit logs.
+type logsFlags struct {
+	storage string
+	since   string
+	rev     string
+	last    int
+	follow  bool
+	json    bool
+	times   bool
+}
+
+func logsCommand(env Env) *cobra.Command {
+	var f logsFlags
+	c := &cobra.Command{
+		Use:   "logs [CONTAINER...]",
+		Short: "Show and follow what the runtime and its containers log",
+		Long: `Show and follow what the runtime and its containers log, merged by time: the
+consoles, the log files inside the containers, what programs send to the log
+sockets, and the runtime's own log under the name "pantavisor".
+
+Older, compressed parts are read too. With --follow it goes on through rotations
+and new revisions until it is interrupted. The appengine need not run.`,
+		Example: `  pvkit logs                         # everything of the running revision
+  pvkit logs -f web                  # follow one container
+  pvkit logs -n 20 -t pantavisor     # the runtime's last 20 lines, with times
+  pvkit logs --since 10m --json | jq 'select(.level == "ERROR")'
+  pvkit logs --rev locals/try --storage /tmp/storage`,
+		RunE: func(c *cobra.Command, args []string) error { return runLogs(c, env, &f, args) },
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			names, err := logs.Containers(logDir(f.storage))
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(args, n) }), cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.storage, "storage", defaultStorage, "the runtime's storage or run `directory`, or the log directory itself")
+	fl.BoolVarP(&f.follow, "follow", "f", false, "go on with what is logged")
+	fl.StringVar(&f.since, "since", "", "leave out what is older: `10m`, 2026-05-15, or 2026-05-15T16:48:18Z")
+	fl.IntVarP(&f.last, "tail", "n", 0, "only the last `lines` of what is there (0: all)")
+	fl.StringVar(&f.rev, "rev", "", "the logs of this `revision` instead of the running one")
+	fl.BoolVarP(&f.times, "timestamps", "t", false, "print when each line was written")
+	fl.BoolVar(&f.json, "json", false, "print a JSON object a line")
+	return c
+}
+
+// logDir finds the logs in what --storage says.
+func logDir(dir string) string {
+	if sub := filepath.Join(dir, "logs"); isDir(sub) {
+		return sub
+	}
+	return dir
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
+}
+
+func runLogs(c *cobra.Command, env Env, f *logsFlags, names []string) error {
+	if f.last < 0 {
+		return usagef("logs: --tail %d: write a number of lines", f.last)
+	}
+	since, err := parseSince(f.since, time.Now())
+	if err != nil {
+		return usageError{err}
+	}
+	dir := logDir(f.storage)
+	known, err := logs.Containers(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w: --storage says where the runtime keeps its storage", err)
+	case err != nil && !errors.Is(err, logs.ErrNoLogs):
+		return err
+	}
+	if f.rev == "" {
+		for _, n := range names {
+			if slices.Contains(known, n) {
+				continue
+			}
+			if !f.follow {
+				return fmt.Errorf("%s has logged nothing in %s; there are logs of %s", n, dir, orNobody(known))
+			}
+			fmt.Fprintf(env.Stderr, "pvkit: %s has logged nothing so far\n", n)
+		}
+	}
+	w := bufio.NewWriter(env.Stdout)
+	p := newLogPrinter(w, env, f, append(known, names...))
+	err = logs.Read(c.Context(), dir, logs.ReadOptions{
+		Containers: names, Revision: f.rev, Since: since, Last: f.last, Follow: f.follow,
+	}, func(e logs.Entry) error {
+		if err := p.print(e); err != nil {
+			return err
+		}
+		if f.follow {
+			return w.Flush()
+		}
+		return nil
+	})
+	return errors.Join(err, w.Flush())
+}
+
+func orNobody(names []string) string {
+	if len(names) == 0 {
+		return "nobody"
+	}
+	return strings.Join(names, ", ")
+}
+
+// parseSince reads a duration before now, a day, or a time.
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n >= 0 {
+			return now.AddDate(0, 0, -n), nil
+		}
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("logs: --since %q: write 10m, 2h, 3d, 2026-05-15 or 2026-05-15T16:48:18Z", text)
+}
+
+// logPrinter prints entries for people, or as JSON.
+type logPrinter struct {
+	w        io.Writer
+	json     bool
+	times    bool
+	terminal bool
+	colour   bool
+	width    int
+}
+
+func newLogPrinter(w io.Writer, env Env, f *logsFlags, names []string) *logPrinter {
+	p := &logPrinter{w: w, json: f.json, times: f.times}
+	if out, ok := env.Stdout.(*os.File); ok && term.IsTerminal(int(out.Fd())) {
+		p.terminal = true
+		p.colour = env.Getenv("NO_COLOR") == "" && env.Getenv("TERM") != "dumb"
+	}
+	for _, n := range names {
+		p.width = min(max(p.width, len(n)), 24)
+	}
+	return p
+}
+
+func (p *logPrinter) print(e logs.Entry) error {
+	if p.json {
+		enc := json.NewEncoder(p.w)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(e)
+	}
+	var b strings.Builder
+	if p.times {
+		b.WriteString(e.Time.Format("2006-01-02T15:04:05.000Z07:00 "))
+	}
+	p.paint(&b, nameColour(e.Container), fmt.Sprintf("%-*s |", p.width, e.Container))
+	b.WriteByte(' ')
+	switch {
+	case e.Level != "":
+		p.paint(&b, levelColours[e.Level], e.Level)
+		b.WriteString(" " + e.Source + ": ")
+	case e.Source != logs.Console:
+		b.WriteString(e.Source + ": ")
+	}
+	text := e.Text
+	if p.terminal {
+		text = plain(text)
+	}
+	b.WriteString(text + "\n")
+	_, err := io.WriteString(p.w, b.String())
+	return err
+}
+
+// levelColours are SGR parameters.
+var levelColours = map[string]int{"FATAL": 31, "ERROR": 31, "WARN": 33}
+
+// nameColour gives a name one of six colours, always the same.
+func nameColour(name string) int {
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, name)
+	return [...]int{32, 34, 35, 36, 92, 94}[h.Sum32()%6]
+}
+
+func (p *logPrinter) paint(b *strings.Builder, colour int, text string) {
+	if !p.colour || colour == 0 {
+		b.WriteString(text)
+		return
+	}
+	fmt.Fprintf(b, "\x1b[%dm%s\x1b[0m", colour, text)
+}
+
+// plain makes a line fit for a terminal: what a container prints must not move
+// the cursor or set the title. Of a line that was written over after a carriage
+// return the last is shown; escape sequences go, other control characters are
+// shown as what they are.
+func plain(text string) string {
+	if i := strings.LastIndexByte(text, '\r'); i >= 0 {
+		text = text[i+1:]
+	}
+	var b strings.Builder
+	for rest := text; rest != ""; {
+		if n := escape(rest); n > 0 {
+			rest = rest[n:]
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(rest)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, rest[0])
+		case r == '\t' || r >= ' ' && r != 0x7f && (r < 0x80 || r >= 0xa0):
+			b.WriteString(rest[:n])
+		case r == '\b':
+		default:
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+		rest = rest[n:]
+	}
+	return b.String()
+}
+
+// escape is the length of the terminal sequence that a text begins with: CSI
+// to its final byte, OSC to BEL or ST, or a pair.
+func escape(s string) int {
+	if s[0] != 0x1b {
+		return 0
+	}
+	if len(s) == 1 {
+		return 1
+	}
+	switch s[1] {
+	case '[':
+		for i := 2; i < len(s); i++ {
+			if s[i] >= 0x40 && s[i] <= 0x7e {
+				return i + 1
+			}
+		}
+		return len(s)
+	case ']', 'P', '_', '^':
+		for i := 2; i < len(s); i++ {
+			if s[i] == 0x07 {
+				return i + 1
+			}
+			if s[i] == '\\' && s[i-1] == 0x1b {
+				return i + 1
+			}
+		}
+		return len(s)
+	}
+	return 2
+}
