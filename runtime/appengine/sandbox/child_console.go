@@ -55,7 +55,7 @@ func (c *child) setUpConsole() error {
 	if err != nil {
 		return err
 	}
-	unix.Fchown(console.slave, int(c.Config.Init.UID), int(c.Config.Init.GID))
+	unix.Fchown(console.slave, int(c.Config.Init.UID), -1) // the group stays tty
 	if err := send(reportFD, report{Console: true}, console.master); err != nil {
 		return err
 	}

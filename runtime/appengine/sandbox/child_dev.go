@@ -69,7 +69,12 @@ func (c *child) fillDev() error {
 			return err
 		}
 	}
-	if err := c.mountPTS(ours); err != nil {
+	root, err := c.root.Lookup("/")
+	if err != nil {
+		return fmt.Errorf("open the root: %w", err)
+	}
+	root.Close()
+	if err := c.mountPTS(ours || dev.Dev == root.Dev); err != nil {
 		return err
 	}
 	if !ours {
@@ -185,7 +190,7 @@ func (c *child) bindFile(source, dir int, name string) error {
 
 // mountPTS gives the container its own pseudo terminals. Where /dev has no
 // place for them they still serve as the console.
-func (c *child) mountPTS(ours bool) error {
+func (c *child) mountPTS(mayMake bool) error {
 	o := mnt.Options{Set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC, Data: []string{"newinstance", "ptmxmode=0666", "mode=0620"}}
 	if c.Config.PTYs > 0 {
 		o.Data = append(o.Data, "max="+strconv.Itoa(c.Config.PTYs))
@@ -199,7 +204,7 @@ func (c *child) mountPTS(ours bool) error {
 	}
 	c.pts = fd
 	var at *inroot.File
-	if ours {
+	if mayMake {
 		at, err = c.root.Mkdir("/dev/pts", 0o755)
 	} else {
 		at, err = c.root.Lookup("/dev/pts")

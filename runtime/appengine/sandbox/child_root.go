@@ -137,7 +137,7 @@ func (c *child) source(name string) (*inroot.File, error) {
 		return nil, err
 	}
 	if dir == "" {
-		dir = name
+		dir = path.Clean(name)
 	}
 	if rest != "" {
 		r, err := inroot.Open(dir)

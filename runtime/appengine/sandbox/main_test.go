@@ -23,11 +23,26 @@ import (
 // The test binary is two programs: the tests, and the child of Start.
 func TestMain(m *testing.M) {
 	sandbox.Child()
+	if os.Args[0] == crashName {
+		os.Exit(crash(os.Args[1], os.Args[2], os.Args[3]))
+	}
 	code := m.Run()
 	if imageDir != "" {
 		os.RemoveAll(imageDir)
 	}
 	os.Exit(code)
+}
+
+// crashName is argv[0] of a test binary that is a runtime to be killed.
+const crashName = "pvkit-sandbox-crash"
+
+var crashConf = must(lxcconf.Parse(strings.NewReader(confText("/prog stubborn"))))
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 var imageDir string // removed by TestMain
@@ -64,6 +79,10 @@ func writeImage(name string, more map[string]*rootfs.Node) (string, error) {
 			return "", err
 		}
 	}
+	return pack(name, t)
+}
+
+func pack(name string, t *rootfs.Tree) (string, error) {
 	f, err := os.Create(name)
 	if err != nil {
 		return "", err
@@ -132,17 +151,21 @@ func open(t testing.TB, change ...func(*sandbox.Options)) *bench {
 	return b
 }
 
-// conf is a file as pvr writes it, and more lines.
-func conf(t testing.TB, cmd string, more ...string) *lxcconf.Config {
-	t.Helper()
-	text := strings.Join(append([]string{
+// confText is a file as pvr writes it, and more lines.
+func confText(cmd string, more ...string) string {
+	return strings.Join(append([]string{
 		"lxc.tty.max = 2", "lxc.pty.max = 16", "lxc.cgroup.devices.allow = a",
 		"lxc.rootfs.path = overlayfs:/volumes/app/root.squashfs:/volumes/app/lxc-overlay/upper",
 		"lxc.init.cmd = " + cmd, "lxc.namespace.keep = user  net  ipc",
 		"lxc.mount.auto = proc  sys:rw  cgroup",
 		"lxc.mount.entry = tmpfs run tmpfs rw,nodev,relatime,create=dir,mode=755 0 0",
 	}, more...), "\n")
-	c, err := lxcconf.Parse(strings.NewReader(text))
+}
+
+// conf is confText, read.
+func conf(t testing.TB, cmd string, more ...string) *lxcconf.Config {
+	t.Helper()
+	c, err := lxcconf.Parse(strings.NewReader(confText(cmd, more...)))
 	if err != nil {
 		t.Fatal(err)
 	}
