@@ -64,6 +64,7 @@ func commands(env Env) []*cobra.Command {
 		logsCommand(env),
 		kasCommand(env),
 		combosCommand(env),
+		testCommand(env),
 		versionCommand(env),
 	}
 }

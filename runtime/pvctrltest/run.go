@@ -1,0 +1,199 @@
+package pvctrltest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pvkit/pvkit/runtime/pvcurl"
+)
+
+// Verdict is how a test ended.
+type Verdict string
+
+// The verdicts.
+const (
+	Pass     Verdict = "PASS"
+	Fail     Verdict = "FAIL"
+	Expected Verdict = "EXPECTED" // not what the plan says, and known to be so
+	Skip     Verdict = "SKIP"
+)
+
+// Test is one of the plan.
+type Test struct {
+	Number  int
+	Name    string
+	run     func(ctx context.Context, p *probe) error
+	destroy bool // it ends the server
+}
+
+// Options say where and what to test. Only Socket is needed.
+type Options struct {
+	Socket        string
+	Run           func(Test) bool // which tests; nil: all
+	AllowPoweroff bool            // test 26 too, which ends the server
+	// Provider and Consumer are the containers of tests 2, 21 and 28; "" for the
+	// plan's pv-example-unix-server and pv-example-unix-client.
+	Provider, Consumer string
+	// Patience is how long a change may take that the server makes after its
+	// answer, and a busy server; 0 is 20 s.
+	Patience time.Duration
+	// Done, when set, is called after each test.
+	Done func(Result)
+}
+
+// Result is what came of a test.
+type Result struct {
+	Number   int        `json:"number"`
+	Name     string     `json:"name"`
+	Verdict  Verdict    `json:"verdict"`
+	Reason   string     `json:"reason,omitempty"`
+	Millis   int64      `json:"ms"`
+	Evidence []Exchange `json:"evidence,omitempty"`
+}
+
+// Exchange is a request and its answer. Long bodies are cut.
+type Exchange struct {
+	Request string `json:"request"` // method and path
+	Body    string `json:"body,omitempty"`
+	Status  int    `json:"status"` // 0: there was no answer
+	Type    string `json:"content_type,omitempty"`
+	Reply   string `json:"reply,omitempty"`
+	Error   string `json:"error,omitempty"`
+	Times   int    `json:"times,omitempty"` // so often in a row, if more than once
+}
+
+// ErrNoServer is a socket that nobody answers at.
+var ErrNoServer = errors.New("no server answers there")
+
+// Tests lists the plan in the order in which it runs: what takes something away
+// comes last. Test 27 collects the garbage of 12 to 16, and 26 ends the server.
+func Tests() []Test {
+	all := slices.Concat(readTests(), metaTests(), objectTests(), daemonTests(), signalTests())
+	slices.SortFunc(all, func(a, b Test) int { return a.Number - b.Number })
+	return append(all, lastTests()...)
+}
+
+// Run runs the tests, one after the other, and cleans up. An error means that
+// nothing could be tested; a test that fails is a result.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	if st, err := os.Stat(o.Socket); err != nil {
+		return nil, fmt.Errorf("test pv-ctrl: %w", err)
+	} else if st.Mode()&fs.ModeSocket == 0 {
+		return nil, fmt.Errorf("test pv-ctrl: %s is not a socket", o.Socket)
+	}
+	if o.Patience == 0 {
+		o.Patience = 20 * time.Second
+	}
+	p := newProbe(o)
+	if _, err := p.ask(ctx, pvcurl.Request{Path: "/containers"}); err != nil {
+		return nil, fmt.Errorf("test pv-ctrl at %s: %w: %w", o.Socket, ErrNoServer, err)
+	}
+	report := &Report{Socket: o.Socket}
+	collected, gone := false, false
+	for _, t := range Tests() {
+		if o.Run != nil && !o.Run(t) {
+			continue
+		}
+		if t.destroy && o.AllowPoweroff {
+			report.Left = p.cleanUp(ctx, collected) // while there is a server
+			gone = true
+		}
+		r := p.test(ctx, t)
+		report.Results = append(report.Results, r)
+		if o.Done != nil {
+			o.Done(r)
+		}
+		if t.Number == 27 && r.Verdict == Pass {
+			collected = true
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if !gone {
+		// Also after an interruption the machine gets back what it had.
+		report.Left = p.cleanUp(context.WithoutCancel(ctx), collected)
+	}
+	if ctx.Err() != nil {
+		return report, context.Cause(ctx)
+	}
+	return report, nil
+}
+
+// Select makes a choice of tests from a word: numbers and ranges ("1-16,27"), or
+// a regular expression for names, whose letters may have any case.
+func Select(word string) (func(Test) bool, error) {
+	if strings.Trim(word, "0123456789,- ") == "" && word != "" {
+		return selectNumbers(word)
+	}
+	re, err := regexp.Compile("(?i)" + word)
+	if err != nil {
+		return nil, fmt.Errorf("choose tests: %q is neither a list of numbers nor a regular expression: %w", word, err)
+	}
+	return func(t Test) bool { return re.MatchString(t.Name) }, nil
+}
+
+func selectNumbers(word string) (func(Test) bool, error) {
+	chosen := map[int]bool{}
+	for part := range strings.SplitSeq(word, ",") {
+		first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		if !isRange {
+			last = first
+		}
+		a, errA := strconv.Atoi(first)
+		b, errB := strconv.Atoi(last)
+		if err := errors.Join(errA, errB); err != nil || a < 1 || b > len(Tests()) || a > b {
+			return nil, fmt.Errorf("choose tests: %q is not among the numbers 1 to %d", part, len(Tests()))
+		}
+		for n := a; n <= b; n++ {
+			chosen[n] = true
+		}
+	}
+	return func(t Test) bool { return chosen[t.Number] }, nil
+}
+
+// verdict is an end of a test other than PASS and FAIL.
+type verdict struct {
+	Verdict
+	reason string
+}
+
+func (v *verdict) Error() string { return string(v.Verdict) + ": " + v.reason }
+
+func skip(format string, args ...any) error {
+	return &verdict{Skip, fmt.Sprintf(format, args...)}
+}
+
+func expected(format string, args ...any) error {
+	return &verdict{Expected, fmt.Sprintf(format, args...)}
+}
+
+// note is a PASS with something to say.
+func note(format string, args ...any) error {
+	return &verdict{Pass, fmt.Sprintf(format, args...)}
+}
+
+// test runs one.
+func (p *probe) test(ctx context.Context, t Test) Result {
+	p.evidence = nil
+	start := time.Now()
+	r := Result{Number: t.Number, Name: t.Name, Verdict: Pass}
+	if err := t.run(ctx, p); err != nil {
+		if v, ok := errors.AsType[*verdict](err); ok {
+			r.Verdict, r.Reason = v.Verdict, v.reason
+		} else {
+			r.Verdict, r.Reason = Fail, err.Error()
+		}
+	}
+	r.Millis = time.Since(start).Milliseconds()
+	r.Evidence = p.evidence
+	return r
+}
