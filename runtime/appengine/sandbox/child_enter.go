@@ -49,7 +49,10 @@ func enterChild() int {
 			return 0, errors.New("the caller is gone")
 		}
 		in.Close()
-		unix.CloseOnExec(reportFD)
+		// Also what our own caller has left open.
+		if err := unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+			return 0, fmt.Errorf("close descriptors: %w", err)
+		}
 		if err := j.join(); err != nil {
 			return 0, err
 		}

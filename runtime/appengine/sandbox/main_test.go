@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,10 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == crashName {
 		os.Exit(crash(os.Args[1], os.Args[2], os.Args[3]))
 	}
+	if os.Args[0] == enterTestName {
+		pid, _ := strconv.Atoi(os.Args[1])
+		os.Exit(enterFromTerminal(pid))
+	}
 	code := m.Run()
 	if imageDir != "" {
 		os.RemoveAll(imageDir)
@@ -35,6 +40,9 @@ func TestMain(m *testing.M) {
 
 // crashName is argv[0] of a test binary that is a runtime to be killed.
 const crashName = "pvkit-sandbox-crash"
+
+// enterTestName is that of one that enters a container from a terminal.
+const enterTestName = "pvkit-sandbox-enter-test"
 
 var crashConf = must(lxcconf.Parse(strings.NewReader(confText("/prog stubborn"))))
 

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // Each word is a command with its argument behind a colon.
@@ -168,6 +170,20 @@ var commands = map[string]func(string) error{
 		return err
 	},
 	"chroot": func(s string) error { return syscall.Chroot(s) },
+	"read": func(string) error {
+		line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+		fmt.Print("read ", line)
+		return err
+	},
+	"size": func(string) error {
+		var size [4]uint16
+		_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, 1, syscall.TIOCGWINSZ, uintptr(unsafe.Pointer(&size)))
+		fmt.Println("size", size[0], size[1])
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	},
 	"tty": func(string) error {
 		_, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 		fmt.Println("tty", err == nil)
