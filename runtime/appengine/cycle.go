@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pvkit/pvkit/pvrexport"
@@ -39,6 +40,7 @@ type cycle struct {
 	boot     storage.Boot
 	sup      *supervisor
 	stream   *ctrl.Events // GET /events
+	status   atomic.Value // string: pantavisor.status
 
 	shared map[string]string // paths of configurations that every container has
 	device *sandbox.Mounted  // the device's own volumes, nil for none
@@ -62,9 +64,6 @@ func (e *engine) cycle(ctx context.Context, boot storage.Boot, rev string) (out 
 	c.stop(cancel)
 	if err := c.begin(life, rev); err != nil {
 		return outcomeNone, err
-	}
-	if err := c.introduce(rev); err != nil {
-		return outcomeNone, fmt.Errorf("fill in device-meta: %w", err)
 	}
 	defer c.sup.finish()
 	return c.sup.loop(ctx, rev)
@@ -100,8 +99,11 @@ func (c *cycle) begin(ctx context.Context, rev string) error {
 	if err := c.run.facts(c.settings.Text(settings.PHCredsHost), c.settings.Int(settings.PHCredsPort)); err != nil {
 		return err
 	}
+	if err := c.introduce(rev); err != nil {
+		return fmt.Errorf("fill in device-meta: %w", err)
+	}
 	for _, m := range []meta{c.userMeta(), c.deviceMeta()} {
-		if err := m.load(); err != nil {
+		if err := m.show(); err != nil {
 			return err
 		}
 	}

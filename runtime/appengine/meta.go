@@ -3,8 +3,6 @@ package appengine
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/pvkit/pvkit/runtime/appengine/hostinfo"
@@ -80,9 +78,16 @@ func (m meta) overrides(key, value string, set bool) {
 	}
 }
 
-// load shows the stored metadata in the run directory.
-func (m meta) load() error {
+// show puts the stored metadata into the run directory.
+func (m meta) show() error {
+	fresh := map[string]string{}
+	if m.kind == deviceMeta {
+		fresh = m.volatile(time.Now())
+	}
 	for _, e := range m.store.All() {
+		if v, ok := fresh[e.Key]; ok {
+			e.Value = v
+		}
 		m.overrides(e.Key, e.Value, true)
 		if err := m.run.set(m.kind, e.Key, e.Value); err != nil {
 			return err
@@ -91,9 +96,11 @@ func (m meta) load() error {
 	return nil
 }
 
-// volatile are the values that are another one each time.
+// volatile are the values that are another one each time. The storage has them
+// for their place in the list only.
 func (c *cycle) volatile(now time.Time) map[string]string {
 	return map[string]string{
+		statusKey:    c.status.Load().(string),
 		"time":       hostinfo.Time(now),
 		"sysinfo":    hostinfo.Sysinfo(),
 		"interfaces": hostinfo.Interfaces(),
@@ -104,6 +111,7 @@ func (c *cycle) volatile(now time.Time) map[string]string {
 // introduce fills in what the runtime knows about its machine and itself, in
 // the order in which the real one does: the last is the newest.
 func (c *cycle) introduce(rev string) error {
+	c.status.Store(pvctrl.StatusNone.String())
 	changing := c.volatile(time.Now())
 	m := c.deviceMeta()
 	for _, e := range []storage.Entry{
@@ -118,34 +126,27 @@ func (c *cycle) introduce(rev string) error {
 		{Key: "pantavisor.uname", Value: hostinfo.Uname()},
 		{Key: "time", Value: changing["time"]},
 		{Key: "sysinfo", Value: changing["sysinfo"]},
-		{Key: statusKey, Value: pvctrl.StatusNone.String()},
+		{Key: statusKey, Value: changing[statusKey]},
 		{Key: "interfaces", Value: changing["interfaces"]},
 		{Key: "storage", Value: changing["storage"]},
 	} {
-		if err := m.tell(e.Key, e.Value); err != nil {
+		if _, known := m.store.Get(e.Key); known && changing[e.Key] != "" {
+			continue
+		}
+		if e.Value == "" {
+			continue // this machine does not say
+		}
+		if err := m.store.Set(e.Key, e.Value); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// tell sets a value of the runtime's own; an empty one is shown in the run
-// directory alone, as there is nothing to list.
+// tell sets a value of the runtime's own.
 func (m meta) tell(key, value string) error {
-	if value != "" {
-		if err := m.store.Set(key, value); err != nil {
-			return err
-		}
+	if err := m.store.Set(key, value); err != nil {
+		return err
 	}
 	return m.run.set(m.kind, key, value)
-}
-
-// refresh shows the volatile values anew in the run directory.
-func (c *cycle) refresh(now time.Time) {
-	values := c.volatile(now)
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if err := c.run.set(deviceMeta, key, values[key]); err != nil {
-			c.log.Warn("device metadata is not shown", "key", key, "error", err)
-		}
-	}
 }

@@ -21,6 +21,7 @@ type snapshot struct {
 	links      []pvctrl.Link
 	mgmt       map[string]bool // containers, and whether they have the role
 	drivers    map[string][]pvctrl.Driver
+	status     pvctrl.Status
 }
 
 // publish replaces the snapshot if something changed, and tells who listens
@@ -32,7 +33,7 @@ func (s *supervisor) publish() {
 	s.dirty = false
 	n := &snapshot{
 		revision: s.rev.name, containers: s.machine.Containers(), groups: s.machine.Groups(), links: s.machine.Links(),
-		mgmt: map[string]bool{}, drivers: driversOf(s.rev.sys),
+		mgmt: map[string]bool{}, drivers: driversOf(s.rev.sys), status: s.machine.Status(),
 	}
 	for _, c := range n.containers {
 		n.mgmt[c.Name] = slices.Contains(c.Roles, system.RoleMgmt)
@@ -56,7 +57,20 @@ func (s *supervisor) publish() {
 			s.stream(pvctrl.EventGroup, g)
 		}
 	}
+	if old.status != n.status {
+		s.showStatus(n.status)
+	}
 	s.list(n)
+}
+
+// showStatus lets the world know how the system is. It comes after the
+// snapshot: who has seen READY finds the containers READY too.
+func (s *supervisor) showStatus(status pvctrl.Status) {
+	s.c.status.Store(status.String())
+	if err := s.c.run.set(deviceMeta, statusKey, status.String()); err != nil {
+		s.c.log.Warn("the status is not shown", "error", err)
+	}
+	s.c.events.send(Event{Kind: EventSystem, Revision: s.rev.name, Status: status.String()})
 }
 
 // stream tells the clients of GET /events.

@@ -2,6 +2,7 @@ package appengine_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -83,17 +84,24 @@ func export(t testing.TB, dir, def string) string {
 	return file
 }
 
-// actor is the definition of a container that runs the actor; more are further
-// lines of it.
-func actor(name string, args string, more ...string) string {
+// does are the words of an actor.
+func does(words ...string) []string { return words }
+
+// actor is the definition of a container that runs the actor with the words;
+// more are further lines of it.
+func actor(name string, words []string, more ...string) string {
 	def := "name: " + name + "\nrootfs:\n"
 	for _, dir := range []string{"dev", "proc", "sys", "run", "tmp", "etc", "data"} {
 		def += "  - mkdir: /" + dir + "\n"
 	}
-	def += "  - go: actor\n    at: /actor\n"
+	def += "  - go: ./actor\n    at: /actor\n"
 	def += "entrypoint: [/actor]\n"
-	if args != "" {
-		def += "cmd: [" + args + "]\n"
+	if len(words) > 0 {
+		text, err := json.Marshal(words) // JSON is YAML
+		if err != nil {
+			panic(err)
+		}
+		def += "cmd: " + string(text) + "\n"
 	}
 	return def + strings.Join(more, "\n") + "\n"
 }
@@ -340,4 +348,42 @@ func mounts(t testing.TB) []string {
 		}
 	}
 	return all
+}
+
+// device writes a bundle that has a device.json alone.
+func (r *rig) device(doc string) string {
+	r.t.Helper()
+	file := filepath.Join(r.t.TempDir(), "device.pvrexport.tgz")
+	state, err := pvrexport.DecodeState(strings.NewReader(`{"#spec":"` + pvrexport.Spec + `","device.json":` + doc + `}`))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer f.Close()
+	if err := pvrexport.Write(context.Background(), f, state, &pvrexport.Memory{}, pvrexport.WriteOptions{}); err != nil {
+		r.t.Fatal(err)
+	}
+	return file
+}
+
+// objectOf is the file in the store of what a revision's state names.
+func (r *rig) objectOf(rev, key string) string {
+	r.t.Helper()
+	src, err := os.ReadFile(filepath.Join(r.opts.Storage, "trails", rev, ".pvr", "json"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	state, err := pvrexport.DecodeState(strings.NewReader(string(src)))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	v, ok := state.Get(key)
+	if !ok {
+		r.t.Fatalf("%s has no %s", rev, key)
+	}
+	id, _ := v.Object()
+	return filepath.Join(r.opts.Storage, "objects", id)
 }

@@ -169,12 +169,13 @@ func (r *runDir) write(name string, content []byte) error {
 	return nil
 }
 
-// clear takes away the sockets and the list of what runs: who finds them must
-// find a runtime.
+// clear empties the directory: who finds something there must find a runtime.
 func (r *runDir) clear() error {
-	var errs []error
-	for _, name := range []string{ctrlSocket, logSocket, fdSocket, "containers.json"} {
-		errs = append(errs, gone(os.Remove(r.path(name))))
+	entries, err := os.ReadDir(r.dir)
+	for _, e := range entries {
+		if e.Name() != workDir && ours(e.Name()) { // see newRunDir
+			err = errors.Join(err, os.RemoveAll(r.path(e.Name())))
+		}
 	}
-	return errors.Join(errs...)
+	return err
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/pvkit/pvkit/runtime/appengine/lifecycle"
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
 	"github.com/pvkit/pvkit/runtime/appengine/system"
-	"github.com/pvkit/pvkit/runtime/pvctrl"
 )
 
 // supervisor runs the containers of a cycle. One goroutine, the one in loop,
@@ -224,9 +223,7 @@ func (s *supervisor) perform(a lifecycle.Action) {
 		s.box(a.Container).unmount()
 	case lifecycle.SetStatus:
 		s.c.events.send(Event{Kind: EventContainer, Container: a.Container, Status: a.Status.String(), PID: max(s.machine.PID(a.Container), 0)})
-	case lifecycle.SetGroup:
-	case lifecycle.SetSystem:
-		s.showStatus(a.Status)
+	case lifecycle.SetGroup, lifecycle.SetSystem: // in the snapshot
 	case lifecycle.Failure:
 		s.failed(a)
 	case lifecycle.Retired:
@@ -247,16 +244,6 @@ func (s *supervisor) box(name string) *box {
 		s.boxes[name] = b
 	}
 	return b
-}
-
-// showStatus lets the world know how the system is.
-func (s *supervisor) showStatus(status pvctrl.Status) {
-	s.c.events.send(Event{Kind: EventSystem, Revision: s.rev.name, Status: status.String()})
-	s.scribe.add(func() {
-		if err := s.c.deviceMeta().tell(statusKey, status.String()); err != nil {
-			s.c.log.Warn("the status is not in device-meta", "error", err)
-		}
-	})
 }
 
 // failed: the revision does not work. The update machine knows whether there

@@ -43,7 +43,9 @@ func do(name, arg string) {
 		fmt.Println("ended by", <-ch)
 	case "stubborn": // no signal ends it
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGPWR, syscall.SIGHUP)
-		select {}
+		for {
+			time.Sleep(time.Hour)
+		}
 	case "request": // METHOD:PATH:BODY to pv-ctrl; prints the status line and the body
 		part := strings.SplitN(arg, ":", 3)
 		request(part[0], part[1], part[2])
