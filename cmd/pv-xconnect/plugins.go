@@ -7,16 +7,17 @@ import (
 	"github.com/pvkit/pvkit/runtime/xconnect/plugins/rest"
 	"github.com/pvkit/pvkit/runtime/xconnect/plugins/unix"
 	"github.com/pvkit/pvkit/runtime/xconnect/plugins/wayland"
+	"github.com/pvkit/pvkit/runtime/xconnect/relay"
 )
 
 // plugins is every kind of link that this daemon serves. devices are patterns of
 // character devices that drm links may pass on besides graphics.
-func plugins(devices []string) []xconnect.Plugin {
+func plugins(devices []string, loops *relay.Loops) []xconnect.Plugin {
 	return []xconnect.Plugin{
-		unix.Plugin{},
+		unix.Plugin{Loops: loops},
 		rest.Plugin{},
 		dbus.Plugin{},
 		drm.Plugin{Allow: devices},
-		wayland.Plugin{},
+		wayland.Plugin{Loops: loops},
 	}
 }

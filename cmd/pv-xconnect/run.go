@@ -17,6 +17,7 @@ import (
 	"github.com/pvkit/pvkit/runtime/nsinject"
 	"github.com/pvkit/pvkit/runtime/pvctrl"
 	"github.com/pvkit/pvkit/runtime/xconnect"
+	"github.com/pvkit/pvkit/runtime/xconnect/relay"
 )
 
 // process is what main gathers.
@@ -30,7 +31,7 @@ type process struct {
 
 type flags struct {
 	socket, status, logFormat string
-	interval, drain, idle     time.Duration
+	interval, drain           time.Duration
 	maxConns                  int
 	level                     slog.Level
 	once, dryRun              bool
@@ -51,7 +52,6 @@ func parse(p process) (flags, error) {
 	fs.StringVar(&f.socket, "socket", pvctrl.DefaultSocket, "pv-ctrl's unix socket")
 	fs.DurationVar(&f.interval, "interval", 5*time.Second, "time between two fetches of the graph")
 	fs.DurationVar(&f.drain, "drain", 5*time.Second, "time that open connections get when the daemon stops")
-	fs.DurationVar(&f.idle, "idle", 5*time.Second, "a connection quiet for this long, or up to twice, gives its memory back until something passes (0: never)")
 	fs.IntVar(&f.maxConns, "max-connections", 0, "connections at once on a link (0: by the limit of open files)")
 	fs.StringVar(&f.status, "status", "", "serve /status and /metrics on this unix socket")
 	fs.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -73,7 +73,7 @@ func parse(p process) (flags, error) {
 		return f, fmt.Errorf("--interval %v is shorter than 10ms", f.interval)
 	case f.logFormat != "text" && f.logFormat != "json":
 		return f, fmt.Errorf("--log-format %s: it is text or json", f.logFormat)
-	case f.maxConns < 0 || f.drain < 0 || f.idle < 0:
+	case f.maxConns < 0 || f.drain < 0:
 		return f, errors.New("a limit cannot be negative")
 	}
 	return f, nil
@@ -103,15 +103,20 @@ func run(ctx context.Context, p process) int {
 func daemon(ctx context.Context, p process, f flags, log *slog.Logger) error {
 	client := pvctrl.NewClient(f.socket)
 	if f.dryRun {
-		return dryRun(ctx, client, plugins(f.devices), p.out)
+		return dryRun(ctx, client, plugins(f.devices, nil), p.out)
 	}
 	injector := nsinject.New(nsinject.Options{})
 	conns := f.maxConns
 	if conns == 0 {
 		conns = connsFor(openFiles())
 	}
+	loops, err := relay.NewLoops(relay.DefaultLoops())
+	if err != nil {
+		return err
+	}
+	defer loops.Close()
 	mesh := xconnect.NewMesh(xconnect.Config{
-		Plugins: plugins(f.devices), Injector: injector, Log: log, Drain: f.drain, MaxConns: conns, Idle: f.idle,
+		Plugins: plugins(f.devices, loops), Injector: injector, Log: log, Drain: f.drain, MaxConns: conns,
 	})
 	if f.once {
 		return once(ctx, client, mesh, p.out)

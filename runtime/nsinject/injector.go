@@ -238,17 +238,20 @@ func (r *root) fail(what, path string, err error) error {
 // the time can make the kernel give up with EAGAIN (openat2(2)): it gets a few
 // tries, not endless ones.
 func (h *handle) resolve(path string, flags int) (int, error) {
-	how := &unix.OpenHow{
-		Flags:   uint64(flags | unix.O_CLOEXEC),
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	}
 	var fd int
 	var err error
 	for range 64 {
-		fd, err = unix.Openat2(h.root, path, how)
+		fd, err = h.resolveOnce(path, flags, 0)
 		if err != unix.EAGAIN && err != syscall.EINTR {
 			break
 		}
 	}
 	return fd, err
+}
+
+func (h *handle) resolveOnce(path string, flags int, how uint64) (int, error) {
+	return unix.Openat2(h.root, path, &unix.OpenHow{
+		Flags:   uint64(flags | unix.O_CLOEXEC),
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | how,
+	})
 }

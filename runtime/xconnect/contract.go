@@ -45,7 +45,6 @@ type Env struct {
 	Ready    func()        // call once; later calls do nothing
 	Drain    time.Duration // see Plugin.Run
 	MaxConns int           // connections at once on this link
-	Idle     time.Duration // how long a connection may be quiet before it is parked; 0: never
 }
 
 // DrainFor is how long open connections may go on after ctx is done.
@@ -107,6 +106,13 @@ type Root interface {
 
 	// Close lets go. Listeners and connections live on.
 	Close() error
+}
+
+// A NowDialer is a Root that can connect to a stream without ever waiting. Any
+// error, also for a reason that Dial would overcome, leaves it to Dial.
+type NowDialer interface {
+	// DialNow returns the socket, which does not block.
+	DialNow(path string) (fd int, err error)
 }
 
 // Cred is an identity for DialAs: effective user and group, and no

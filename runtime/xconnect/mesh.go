@@ -19,7 +19,6 @@ type Config struct {
 	Log      *slog.Logger   // nil: nothing is logged
 	Drain    time.Duration  // how long connections may go on when the mesh stops
 	MaxConns int            // connections at once on a link; 0 means 1024
-	Idle     time.Duration  // see Env
 	Jitter   func() float64 // in [0, 1); nil means random
 }
 
@@ -241,7 +240,7 @@ func (m *Mesh) attempt(ctx context.Context, e *entry, plugin Plugin, log *slog.L
 	var since time.Time
 	env := Env{
 		Consumer: consumer, Provider: provider, Log: log, Stats: e.stats,
-		Drain: m.cfg.Drain, MaxConns: m.cfg.MaxConns, Idle: m.cfg.Idle,
+		Drain: m.cfg.Drain, MaxConns: m.cfg.MaxConns,
 		Ready: sync.OnceFunc(func() {
 			since = time.Now()
 			m.set(e, Up, "")

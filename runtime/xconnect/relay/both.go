@@ -53,12 +53,6 @@ func Join(ctx context.Context, c, p *Conn, counts Counts) error {
 // function returns the error that ended it, io.EOF at the end of its input,
 // and leaves it to JoinFunc to pass that end on.
 func JoinFunc(ctx context.Context, c, p *Conn, counts Counts, up, down func() error) error {
-	return join(ctx, c, p, counts, up, down, nil)
-}
-
-// join returns errParked when rest, which may be nil, has brought both
-// directions to rest; then all goes on with another call.
-func join(ctx context.Context, c, p *Conn, counts Counts, up, down func() error, rest *rest) error {
 	stop := context.AfterFunc(ctx, func() {
 		past := time.Unix(1, 0)
 		c.net.SetDeadline(past)
@@ -68,11 +62,6 @@ func join(ctx context.Context, c, p *Conn, counts Counts, up, down func() error,
 	var ended atomic.Int32
 	upward := &pump{from: c, to: p, count: counts.ToProvider, hold: counts.HoldFiles, ended: &ended, move: up}
 	downward := &pump{from: p, to: c, count: counts.ToConsumer, hold: counts.HoldFiles, ended: &ended, move: down}
-	if rest != nil {
-		rest.pumps = [2]*pump{upward, downward}
-		upward.quiet, downward.quiet = rest, rest
-		rest.ready.Store(true)
-	}
 	done := make(chan error, 1)
 	go func() { done <- downward.run() }()
 	err := upward.run()
@@ -99,9 +88,6 @@ type pump struct {
 	err      error
 	rest     []byte // of a message that is being sent
 	sender   bool   // the error that is being returned is of its side
-	quiet    *rest  // nil: the pump is never brought to rest
-	turn     uint32 // odd while it waits for its sender; grows with every message
-	seen     atomic.Uint32
 }
 
 func (p *pump) run() error {
@@ -110,16 +96,6 @@ func (p *pump) run() error {
 		move = p.copy
 	}
 	err := move()
-	for p.quiet != nil && isTimeout(err) {
-		p.release() // the deadline may have come right after a message
-		if p.quiet.meet() {
-			return errParked
-		}
-		if !p.quiet.goOn(p) {
-			break
-		}
-		err = move()
-	}
 	p.release()
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):
@@ -276,11 +252,7 @@ func (p *pump) receive(fd uintptr) bool {
 	if p.err == unix.EAGAIN {
 		putBuffer(p.buf)
 		p.buf = nil
-		p.turn |= 1
-		p.seen.Store(p.turn)
 		return false
 	}
-	p.turn = p.turn&^1 + 2
-	p.seen.Store(p.turn)
 	return true
 }

@@ -41,13 +41,18 @@ func NewConn(c *net.UnixConn) (*Conn, error) {
 		return nil, err
 	}
 	var opt error
-	err = raw.Control(func(fd uintptr) {
-		opt = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
-	})
+	err = raw.Control(func(fd uintptr) { opt = askForCredentials(int(fd)) })
 	if err = errors.Join(err, opt); err != nil {
-		return nil, fmt.Errorf("ask for credentials: %w", err)
+		return nil, err
 	}
 	return &Conn{net: c, raw: raw, packets: c.LocalAddr().Network() != "unix"}, nil
+}
+
+func askForCredentials(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+		return fmt.Errorf("ask for credentials: %w", err)
+	}
+	return nil
 }
 
 // Net is the connection beneath, for deadlines and closing.
@@ -57,12 +62,15 @@ func (c *Conn) Net() *net.UnixConn { return c.net }
 // that the kernel does not say.
 func (c *Conn) Peer() unix.Ucred {
 	var peer unix.Ucred
-	c.raw.Control(func(fd uintptr) {
-		if u, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			peer = *u
-		}
-	})
+	c.raw.Control(func(fd uintptr) { peer = peerOf(int(fd)) })
 	return peer
+}
+
+func peerOf(fd int) unix.Ucred {
+	if u, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+		return *u
+	}
+	return unix.Ucred{}
 }
 
 // Ancillary is what travels beside a message's bytes.
@@ -98,11 +106,17 @@ func (c *Conn) Receive(p []byte) (int, Ancillary, error) {
 
 // received makes sense of what recvmsg returned.
 func (c *Conn) received(n int, oob []byte, flags int, err error) (int, Ancillary, error) {
+	return sense(n, oob, flags, err, c.packets, c.Peer)
+}
+
+// sense makes sense of what recvmsg returned; peer is asked when the kernel
+// does not say who sent it.
+func sense(n int, oob []byte, flags int, err error, packets bool, peer func() unix.Ucred) (int, Ancillary, error) {
 	if err != nil {
 		return 0, Ancillary{}, err
 	}
 	a, perr := parse(oob)
-	if n == 0 && (!c.packets || len(oob) == 0) {
+	if n == 0 && (!packets || len(oob) == 0) {
 		a.CloseFiles()
 		return 0, a, io.EOF // an empty packet would bring credentials
 	}
@@ -117,9 +131,9 @@ func (c *Conn) received(n int, oob []byte, flags int, err error) (int, Ancillary
 		a.CloseFiles()
 		return 0, a, perr
 	}
-	if a.Cred != nil && a.Cred.Pid == 0 {
-		peer := c.Peer() // sent before we asked for credentials
-		a.Cred = &peer
+	if a.Cred != nil && a.Cred.Pid == 0 { // sent before we asked for credentials
+		cred := peer()
+		a.Cred = &cred
 	}
 	return n, a, nil
 }

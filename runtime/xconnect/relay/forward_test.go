@@ -27,7 +27,7 @@ type link struct {
 	end   func() // revokes the link and waits for Forward
 }
 
-func forward(t testing.TB, idle time.Duration, handle func(c *net.UnixConn)) *link {
+func forward(t testing.TB, handle func(c *net.UnixConn)) *link {
 	t.Helper()
 	dir := t.TempDir()
 	provider := listen(t, filepath.Join(dir, "provider"))
@@ -44,9 +44,13 @@ func forward(t testing.TB, idle time.Duration, handle func(c *net.UnixConn)) *li
 	ln := listen(t, l.path)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	env := xconnect.Env{Log: slog.New(slog.DiscardHandler), Stats: l.stats, MaxConns: 4096, Idle: idle}
+	loops, err := relay.NewLoops(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := xconnect.Env{Log: slog.New(slog.DiscardHandler), Stats: l.stats, MaxConns: 4096}
 	go func() {
-		done <- relay.Forward(ctx, env, ln, func(context.Context) (*net.UnixConn, error) {
+		done <- relay.Forward(ctx, loops, env, xconnect.Link{}, ln, func(context.Context) (*net.UnixConn, error) {
 			return net.DialUnix("unix", nil, provider.Addr().(*net.UnixAddr))
 		})
 	}()
@@ -55,6 +59,7 @@ func forward(t testing.TB, idle time.Duration, handle func(c *net.UnixConn)) *li
 		if err := <-done; err != nil {
 			t.Errorf("Forward = %v", err)
 		}
+		loops.Close()
 	})
 	t.Cleanup(l.end)
 	return l
@@ -102,28 +107,25 @@ func settle(t testing.TB, n int) {
 	}
 }
 
-// Connections that nobody uses cost the relay no goroutine, and go on as if
-// nothing had been.
-func TestIdleConnectionsPark(t *testing.T) {
-	const n = 50
+// A connection costs the relay no goroutine.
+func TestForwardMany(t *testing.T) {
+	const n = 200
 	base := runtime.NumGoroutine()
-	l := forward(t, 20*time.Millisecond, echo)
+	l := forward(t, echo)
 	var conns []*net.UnixConn
 	for range n {
 		c := l.dial(t)
 		ask(t, c, "first")
 		conns = append(conns, c)
 	}
-	for round := range 3 {
-		settle(t, base+n+8) // the provider's own, one each, and a few
-		for i, c := range conns {
-			ask(t, c, fmt.Sprintf("round %d of %d", round, i))
-		}
+	settle(t, base+n+4)               // the provider's own, one each, and those that accept
+	time.Sleep(50 * time.Millisecond) // the loop waits in Go's poller now
+	for i, c := range conns {
+		ask(t, c, fmt.Sprintf("connection %d", i))
 	}
 	if got := l.stats.Read(); got.Active != n || got.Errors != 0 {
 		t.Errorf("active %d, errors %d", got.Active, got.Errors)
 	}
-	settle(t, base+n+8)
 	l.end()
 	for _, c := range conns {
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
@@ -135,10 +137,10 @@ func TestIdleConnectionsPark(t *testing.T) {
 	}
 }
 
-// A parked connection notices each way in which its sides end.
-func TestParkedConnectionsEnd(t *testing.T) {
+// Each way in which the two sides of a forwarded connection can end.
+func TestForwardEnds(t *testing.T) {
 	var provider sync.Map // the text that a connection began with → the provider's side
-	l := forward(t, 10*time.Millisecond, func(c *net.UnixConn) {
+	l := forward(t, func(c *net.UnixConn) {
 		b := make([]byte, 1)
 		io.ReadFull(c, b)
 		c.Write(b)
@@ -146,34 +148,43 @@ func TestParkedConnectionsEnd(t *testing.T) {
 		io.Copy(io.Discard, c)
 		c.Write([]byte("the end"))
 	})
-	time.Sleep(20 * time.Millisecond)    // everything that serves runs now
-	parked := runtime.NumGoroutine() + 2 // the provider's handler and the one that watches what is parked
 	open := func(name string) (consumer, far *net.UnixConn) {
 		consumer = l.dial(t)
 		ask(t, consumer, name)
-		settle(t, parked)
-		v, _ := provider.Load(name)
-		return consumer, v.(*net.UnixConn)
+		for {
+			if v, ok := provider.Load(name); ok {
+				return consumer, v.(*net.UnixConn)
+			}
+		}
+	}
+	expect := func(what string, c *net.UnixConn, want string) {
+		t.Helper()
+		if got, err := io.ReadAll(c); err != nil || string(got) != want {
+			t.Errorf("%s: read %q, %v; want %q and the end", what, got, err, want)
+		}
 	}
 
 	c, _ := open("1")
 	c.CloseWrite()
-	if got, err := io.ReadAll(c); err != nil || string(got) != "the end" {
-		t.Errorf("half-closed: %q, %v", got, err)
-	}
+	expect("the consumer ended its direction", c, "the end")
 	c, far := open("2")
 	far.CloseWrite()
-	if got, err := io.ReadAll(c); err != nil || len(got) != 0 {
-		t.Errorf("the provider ended its direction: %q, %v", got, err)
-	}
+	expect("the provider ended its direction", c, "")
 	c.Close()
 	c, far = open("3")
+	far.Write([]byte("bye"))
 	far.Close()
-	if got, err := io.ReadAll(c); err != nil || len(got) != 0 {
-		t.Errorf("the provider closed: %q, %v", got, err)
-	}
+	expect("the provider closed", c, "bye")
 	c.Close()
-	c, _ = open("4")
+	c, far = open("4")
+	far.CloseRead() // it takes no more, and goes on talking
+	for err := error(nil); err == nil; {
+		_, err = c.Write(make([]byte, 4096))
+		time.Sleep(time.Millisecond)
+	}
+	far.Close()
+	c.Close()
+	c, _ = open("5")
 	c.Close()
 	for end := time.Now().Add(5 * time.Second); l.stats.Read().Active != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -182,11 +193,33 @@ func TestParkedConnectionsEnd(t *testing.T) {
 	}
 }
 
-// Messages around the moment of parking arrive once, in order, with their
-// descriptors.
-func TestParkingLosesNothing(t *testing.T) {
-	const idle = time.Millisecond
-	l := forward(t, idle, func(c *net.UnixConn) {
+// The provider half-closes, and is gone before its consumer is: both ends are
+// passed on, and nothing is left waiting.
+func TestForwardHalfCloseThenGone(t *testing.T) {
+	gone := make(chan *net.UnixConn, 1)
+	l := forward(t, func(c *net.UnixConn) {
+		c.CloseWrite()
+		gone <- c
+		io.Copy(io.Discard, c)
+	})
+	c := l.dial(t)
+	c.Write([]byte("x"))
+	if b, err := io.ReadAll(c); err != nil || len(b) > 0 {
+		t.Fatalf("%q, %v", b, err)
+	}
+	(<-gone).Close()
+	for end := time.Now().Add(5 * time.Second); l.stats.Read().Active != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the connection is still open")
+		}
+		c.Write([]byte("x"))
+	}
+}
+
+// Messages arrive once, in order, with their descriptors, however the waits of
+// the loop fall.
+func TestForwardLosesNothing(t *testing.T) {
+	l := forward(t, func(c *net.UnixConn) {
 		b, oob := make([]byte, 8), make([]byte, 64)
 		for {
 			n, oobn, _, _, err := c.ReadMsgUnix(b, oob)
@@ -203,7 +236,7 @@ func TestParkingLosesNothing(t *testing.T) {
 		c := l.dial(t)
 		wg.Go(func() {
 			for i := range 200 {
-				time.Sleep(rand.N(4 * idle))
+				time.Sleep(rand.N(4 * time.Millisecond))
 				if _, _, err := c.WriteMsgUnix([]byte{byte(i)}, unix.UnixRights(0), nil); err != nil {
 					t.Error(err)
 					return
@@ -231,11 +264,10 @@ func TestParkingLosesNothing(t *testing.T) {
 	wg.Wait()
 }
 
-// A direction that cannot rest, because its receiver does not read, does not
-// hold up the other.
-func TestParkingLeavesABusyDirection(t *testing.T) {
+// A direction whose receiver does not read does not hold up the other.
+func TestForwardBlockedDirection(t *testing.T) {
 	release := make(chan struct{})
-	l := forward(t, 5*time.Millisecond, func(c *net.UnixConn) {
+	l := forward(t, func(c *net.UnixConn) {
 		ticks := time.NewTicker(20 * time.Millisecond)
 		defer ticks.Stop()
 		for {
@@ -276,8 +308,8 @@ func TestParkingLeavesABusyDirection(t *testing.T) {
 	}
 }
 
-func BenchmarkForwardIdle(b *testing.B) {
-	l := forward(b, 50*time.Millisecond, echo)
+func BenchmarkForward(b *testing.B) {
+	l := forward(b, echo)
 	c := l.dial(b)
 	for b.Loop() {
 		ask(b, c, "x")

@@ -20,32 +20,21 @@ import (
 // handle was given, and returns nil when all have returned. A shortage of
 // descriptors or memory pauses accepting; it does not end it.
 func Serve(ctx context.Context, env xconnect.Env, ln net.Listener, handle func(ctx context.Context, c *net.UnixConn) error) error {
-	conns, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	connCtx, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
-	return serve(ctx, conns, cut, env, ln, func(c *net.UnixConn, done func(error)) {
-		go func() { done(handle(conns, c)) }()
-	})
-}
-
-// serve is Serve for a start that does not block: the connection is open until
-// done is called, from wherever. cut ends conns, the connections' context.
-func serve(ctx, conns context.Context, cut context.CancelCauseFunc, env xconnect.Env, ln net.Listener, start func(c *net.UnixConn, done func(error))) error {
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
 	defer ln.Close()
 	var open sync.WaitGroup
 	err := acceptAll(ctx, env, ln, func(c *net.UnixConn, release func()) {
-		open.Add(1)
-		closed := env.Stats.Open()
-		start(c, func(err error) {
-			if err != nil && conns.Err() == nil {
+		open.Go(func() {
+			defer release()
+			defer c.Close()
+			defer env.Stats.Open()()
+			if err := handle(connCtx, c); err != nil && connCtx.Err() == nil {
 				env.Stats.Fail(err)
 				env.Log.Warn("Connection failed", "err", err)
 			}
-			closed()
-			c.Close()
-			release()
-			open.Done()
 		})
 	})
 	all := make(chan struct{})
@@ -88,13 +77,18 @@ func acceptAll(ctx context.Context, env xconnect.Env, ln net.Listener, start fun
 			return fmt.Errorf("accept: %w", err)
 		}
 		<-slots
-		pause = min(max(2*pause, 10*time.Millisecond), time.Second)
+		pause = nextPause(pause)
 		env.Stats.Fail(err)
 		env.Log.Warn("Accepting pauses", "err", err, "for", pause)
 		if !xconnect.Sleep(ctx, pause) {
 			return nil
 		}
 	}
+}
+
+// nextPause is how long accepting rests after another shortage.
+func nextPause(last time.Duration) time.Duration {
+	return min(max(2*last, 10*time.Millisecond), time.Second)
 }
 
 // shortage reports errors of accept(2) that pass by themselves.

@@ -9,14 +9,14 @@ import (
 
 var ownPid = int32(os.Getpid())
 
-// recvmsg and sendmsg are the bare calls: those of x/sys allocate an address
-// for each message.
+// recvmsg and sendmsg are the bare calls, which never wait: those of x/sys
+// allocate an address for each message.
 func recvmsg(fd int, p, oob []byte) (n, oobn, flags int, err error) {
 	var iov unix.Iovec
 	var msg unix.Msghdr
 	fill(&msg, &iov, p, oob)
 	for {
-		r, _, e := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+		r, _, e := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 		if e == unix.EINTR {
 			continue
 		}
@@ -31,7 +31,7 @@ func sendmsg(fd int, p, oob []byte) (int, error) {
 	var iov unix.Iovec
 	var msg unix.Msghdr
 	fill(&msg, &iov, p, oob)
-	r, _, e := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+	r, _, e := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 	if e != 0 {
 		return 0, e
 	}

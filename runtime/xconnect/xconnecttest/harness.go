@@ -16,6 +16,7 @@ import (
 	"github.com/pvkit/pvkit/runtime/nsinject"
 	"github.com/pvkit/pvkit/runtime/pvctrl"
 	"github.com/pvkit/pvkit/runtime/xconnect"
+	"github.com/pvkit/pvkit/runtime/xconnect/relay"
 )
 
 // Pair is a link between two containers. Nothing runs until Start.
@@ -143,4 +144,15 @@ func (p *Pair) Ask(text string) string {
 		p.t.Fatalf("after %q: %v", b, err)
 	}
 	return string(b)
+}
+
+// Loops are for the plugins that need some; they end with the test.
+func Loops(t testing.TB) *relay.Loops {
+	t.Helper()
+	l, err := relay.NewLoops(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
 }

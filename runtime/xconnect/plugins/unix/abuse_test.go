@@ -68,7 +68,7 @@ func tripTime(t *testing.T, path string) time.Duration {
 // reads nor answers, and fills them: memory stays bounded, the other link
 // answers, and everything is given back.
 func TestHungryConsumer(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Listen("unix") // accepts nothing: its queue takes what it takes
 	other := second(t, p)
 	p.Mesh.Apply([]xconnect.Link{p.Link, other})
@@ -114,7 +114,7 @@ func TestHungryConsumer(t *testing.T) {
 
 // A consumer that sends a byte now and then costs one connection.
 func TestSlowConsumer(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Serve("unix", upper)
 	p.Start()
 	slow := p.Dial("unix")
@@ -132,7 +132,7 @@ func TestSlowConsumer(t *testing.T) {
 
 // Nothing is left after many short connections of every kind of end.
 func TestNothingLeaks(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Serve("unix", func(c *net.UnixConn) {
 		b := make([]byte, 1)
 		for {
@@ -173,7 +173,7 @@ func TestTenThousandSockets(t *testing.T) {
 	var r syscall.Rlimit
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r)
 	testreq.Feature(t, "15000-files", err == nil && r.Cur >= 15_000, fmt.Sprintf("the limit of open files is %d", r.Cur))
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Serve("unix", upper)
 	var links []xconnect.Link
 	for i := range 10_000 {

@@ -12,7 +12,7 @@ import (
 
 // BenchmarkConnect is a connection, one byte there and back, and the end.
 func BenchmarkConnect(b *testing.B) {
-	p := xconnecttest.New(b, plugin.Plugin{})
+	p := xconnecttest.New(b, plugin.Plugin{Loops: xconnecttest.Loops(b)})
 	p.Serve("unix", func(c *net.UnixConn) { io.Copy(c, c) })
 	p.Start()
 	path := p.Consumer.Path(p.Link.Target)

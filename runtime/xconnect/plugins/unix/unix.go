@@ -16,8 +16,10 @@ import (
 	"github.com/pvkit/pvkit/runtime/xconnect/relay"
 )
 
-// Plugin is the unix plugin. The zero value is ready.
-type Plugin struct{}
+// Plugin is the unix plugin. It keeps no state of its own.
+type Plugin struct {
+	Loops *relay.Loops // move the bytes; must be set
+}
 
 var _ xconnect.Plugin = Plugin{}
 
@@ -32,7 +34,7 @@ const socketMode = 0o666
 var errKind = errors.New("the provider's socket is of another kind now")
 
 // Run implements xconnect.Plugin.
-func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error {
+func (p Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error {
 	network, known := kindOf(ctx, l, env)
 	if network == "unixgram" {
 		return datagrams(ctx, l, env)
@@ -49,13 +51,25 @@ func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error 
 		watcher.Go(func() { watchKind(runCtx, l, env, cancel) })
 	}
 	env.Ready()
-	err = relay.Forward(runCtx, env, ln, func(ctx context.Context) (*net.UnixConn, error) {
+	dial := func(ctx context.Context) (*net.UnixConn, error) {
 		c, err := relay.Dial(ctx, env, l, network)
 		if errors.Is(err, syscall.EPROTOTYPE) {
 			cancel(errKind)
 		}
 		return c, err
-	})
+	}
+	if network == "unix" {
+		err = relay.Forward(runCtx, p.Loops, env, l, ln, dial)
+	} else {
+		err = relay.Serve(runCtx, env, ln, func(ctx context.Context, c *net.UnixConn) error {
+			p, err := dial(ctx)
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			return relay.Both(ctx, c, p, env.Stats)
+		})
+	}
 	if cause := context.Cause(runCtx); ctx.Err() == nil && errors.Is(cause, errKind) {
 		return cause
 	}

@@ -26,7 +26,7 @@ func upper(c *net.UnixConn) {
 }
 
 func TestStream(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Serve("unix", upper)
 	p.Start()
 	if got := p.Ask("hello"); got != "HELLO" {
@@ -45,7 +45,7 @@ func TestStream(t *testing.T) {
 
 // The socket is there before the provider is, and works once it is.
 func TestProviderComesLater(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Start()
 	if b, err := io.ReadAll(p.Dial("unix")); err != nil || len(b) != 0 {
 		t.Errorf("answer of nobody: %q, %v", b, err)
@@ -57,7 +57,7 @@ func TestProviderComesLater(t *testing.T) {
 }
 
 func TestPackets(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Serve("unixpacket", func(c *net.UnixConn) {
 		buf := make([]byte, 1<<20)
 		for {
@@ -84,7 +84,7 @@ func TestPackets(t *testing.T) {
 // A packet provider that starts after the link: the consumer's socket becomes
 // one too.
 func TestPacketsLater(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Start()
 	p.Serve("unixpacket", func(c *net.UnixConn) { io.Copy(c, c) })
 	addr := &net.UnixAddr{Name: p.Consumer.Path(p.Link.Target), Net: "unixpacket"}
@@ -101,7 +101,7 @@ func TestPacketsLater(t *testing.T) {
 }
 
 func TestDatagrams(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	in, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: p.Provider.Path(p.Link.Socket), Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestDatagrams(t *testing.T) {
 
 // What the graph drops is cut at once.
 func TestRevoked(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Serve("unix", func(c *net.UnixConn) { io.Copy(c, c) })
 	p.Start()
 	c := p.Dial("unix")
@@ -162,7 +162,7 @@ func TestRevoked(t *testing.T) {
 
 // When the daemon stops, what is under way may finish.
 func TestDrain(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	asked, answer := make(chan bool), make(chan bool)
 	p.Serve("unix", func(c *net.UnixConn) {
 		io.ReadFull(c, make([]byte, 1))
@@ -190,10 +190,10 @@ func TestDrain(t *testing.T) {
 // A provider container that starts again is another process: the link follows
 // the graph, the consumer's socket stays where it is.
 func TestRestartedProvider(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Serve("unix", upper)
 	p.Start()
-	second := xconnecttest.New(t, plugin.Plugin{})
+	second := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	second.Serve("unix", func(c *net.UnixConn) { upper(c); c.Write([]byte("2")) })
 	p.Provider.Stop()
 	p.WaitFor(xconnect.Waiting)
@@ -206,7 +206,7 @@ func TestRestartedProvider(t *testing.T) {
 
 // Traps of a hostile provider: the consumer gets nothing, the host is not asked.
 func TestHostileProvider(t *testing.T) {
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	host, err := net.Listen("unix", t.TempDir()+"/s")
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +237,7 @@ func TestHostileProvider(t *testing.T) {
 
 func TestSocat(t *testing.T) {
 	testreq.Tool(t, "socat")
-	p := xconnecttest.New(t, plugin.Plugin{})
+	p := xconnecttest.New(t, plugin.Plugin{Loops: xconnecttest.Loops(t)})
 	server := p.Provider.Command("socat", "UNIX-LISTEN:"+p.Link.Socket+",fork", "EXEC:'tr a-z A-Z'")
 	if err := server.Start(); err != nil {
 		t.Fatal(err)

@@ -19,8 +19,10 @@ import (
 
 const socketMode = 0o666
 
-// Plugin serves links of type wayland. Its zero value is ready.
-type Plugin struct{}
+// Plugin serves links of type wayland. It keeps no state of its own.
+type Plugin struct {
+	Loops *relay.Loops // move the bytes; must be set
+}
 
 // Type is the graph's name for these links.
 func (Plugin) Type() string { return "wayland" }
@@ -28,13 +30,13 @@ func (Plugin) Type() string { return "wayland" }
 // Run listens at the link's target until ctx is done. A client is connected to
 // the compositor when it connects here, so one that the compositor does not
 // accept sees its connection end at once.
-func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error {
+func (p Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error {
 	ln, err := env.Consumer.Listen(ctx, "unix", l.Target, socketMode)
 	if err != nil {
 		return err
 	}
 	env.Ready()
-	return relay.Forward(ctx, env, ln, func(ctx context.Context) (*net.UnixConn, error) {
+	return relay.Forward(ctx, p.Loops, env, l, ln, func(ctx context.Context) (*net.UnixConn, error) {
 		return relay.Dial(ctx, env, l, "unix")
 	})
 }

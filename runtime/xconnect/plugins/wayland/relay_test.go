@@ -31,7 +31,7 @@ func memfd(t testing.TB, b byte) int {
 // Every third message has descriptors; they come in order, all with their own
 // message or before it, and at most as many at once as were sent at once.
 func TestDescriptorsInOrder(t *testing.T) {
-	pair := xconnecttest.New(t, wayland.Plugin{})
+	pair := xconnecttest.New(t, wayland.Plugin{Loops: xconnecttest.Loops(t)})
 	ln := pair.Listen("unix")
 	pair.Start()
 	c := pair.Dial("unix")
@@ -130,7 +130,7 @@ func openFiles(t testing.TB) int {
 // Clients that send as many descriptors as they can to a compositor that reads
 // nothing hold few of ours, and none when they are gone.
 func TestDescriptorFlood(t *testing.T) {
-	pair := xconnecttest.New(t, wayland.Plugin{})
+	pair := xconnecttest.New(t, wayland.Plugin{Loops: xconnecttest.Loops(t)})
 	ln := pair.Listen("unix")
 	pair.Start()
 	before := openFiles(t)
@@ -178,7 +178,7 @@ func TestDescriptorFlood(t *testing.T) {
 
 // A client whose compositor is gone sees the end at once.
 func TestNoCompositor(t *testing.T) {
-	pair := xconnecttest.New(t, wayland.Plugin{})
+	pair := xconnecttest.New(t, wayland.Plugin{Loops: xconnecttest.Loops(t)})
 	pair.Start()
 	if _, err := pair.Dial("unix").Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("read: %v", err)

@@ -28,7 +28,7 @@ import (
 func westonLink(t testing.TB) *xconnecttest.Pair {
 	t.Helper()
 	weston := testreq.Tool(t, "weston")
-	p := xconnecttest.New(t, wayland.Plugin{})
+	p := xconnecttest.New(t, wayland.Plugin{Loops: xconnecttest.Loops(t)})
 	for _, c := range []*testns.Container{p.Consumer, p.Provider} {
 		for name, minor := range map[string]uint32{"null": 3, "urandom": 9} {
 			at := c.Path("/dev/" + name)
