@@ -19,6 +19,9 @@ type VerifyOptions struct {
 	// CheckObject looks into an object that the bundle holds and whose digest
 	// is right; name is the state's key. It is called for each key, in order.
 	CheckObject func(name, id string, content io.ReaderAt, size int64) []diag.Diagnostic
+	// CheckState looks into the state, if it could be read; has tells whether
+	// the bundle holds an object.
+	CheckState func(s *State, has func(id string) bool) []diag.Diagnostic
 }
 
 // Verify reads a bundle to its end and reports everything in it at which a
@@ -51,6 +54,10 @@ func Verify(ctx context.Context, r io.Reader, opts VerifyOptions) ([]diag.Diagno
 	if imp.state != nil {
 		v.findings = append(v.findings, verifyState(imp.state, sp.content)...)
 		v.checkObjects(imp.state, sp, opts)
+		if opts.CheckState != nil {
+			has := func(id string) bool { return sp.objects[id] != nil }
+			v.findings = append(v.findings, opts.CheckState(imp.state, has)...)
+		}
 	}
 	diag.Sort(v.findings)
 	return v.findings, imp.info(sp), sp.file.Close()

@@ -41,6 +41,9 @@ type Options struct {
 	Image   Image     // laid over what a definition says
 	Stdin   io.Reader // what a tar layer "-" reads
 	Engine  Engine    // nil is package squashfs
+	// Sign, if set, may add signatures to a finished state; part is the
+	// container's name.
+	Sign func(s *pvrexport.State, part string) error
 }
 
 // Engine writes a tree as an image, as squashfs.Write does.
@@ -196,6 +199,11 @@ func (b *Builder) build(ctx context.Context, def *Definition, arch Arch, w io.Wr
 	state, err := b.state(ctx, def, res, set)
 	if err != nil {
 		return nil, err
+	}
+	if b.opts.Sign != nil {
+		if err := b.opts.Sign(state, def.Name); err != nil {
+			return nil, err
+		}
 	}
 	out := &meter{w: w, hash: sha256.New()}
 	if err := pvrexport.Write(ctx, out, state, set, pvrexport.WriteOptions{ModTime: b.opts.Epoch}); err != nil {
