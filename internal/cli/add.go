@@ -31,6 +31,7 @@ type addFlags struct {
 	owner, times, formatOptions   string
 	exclude                       []string
 	image                         imageFlags
+	sign                          signFlags
 	json, quiet                   bool
 }
 
@@ -88,6 +89,7 @@ SOURCE_DATE_EPOCH, when it is set, is the latest time that a file has.`,
 	fl.BoolVar(&f.json, "json", false, "print the result as JSON")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print errors and warnings only")
 	f.image.add(c)
+	f.sign.addTo(c, "sign-")
 	complete(c, "type", []string{"rootfs"})
 	complete(c, "times", []string{"keep", "epoch"})
 	complete(c, "group", []string{"data", "root", "platform", "app"})
@@ -120,6 +122,9 @@ func add(ctx context.Context, env Env, f addFlags) error {
 		return err
 	}
 	if err := f.image.apply(env, &opts); err != nil {
+		return err
+	}
+	if opts.Sign, err = f.sign.hook(env); err != nil {
 		return err
 	}
 	if f.from == "-" {

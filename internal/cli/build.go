@@ -28,6 +28,7 @@ type buildFlags struct {
 	arch   string
 	jobs   int
 	image  imageFlags
+	sign   signFlags
 	json   bool
 	quiet  bool
 	check  bool
@@ -51,6 +52,7 @@ the time of what has none of its own; without it that is 1970-01-01.`,
 		Example: `  pvkit build
   pvkit build examples/* -o dist --arch arm64,armv7
   pvkit build web --preset xz
+  pvkit build web --sign-key dev.key --sign-cert dev-chain.pem
   pvkit build web --check
   pvkit build --schema > container.schema.json`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -73,6 +75,7 @@ the time of what has none of its own; without it that is 1970-01-01.`,
 	fl.BoolVar(&f.check, "check", false, "check the definitions and build nothing")
 	fl.BoolVar(&f.schema, "schema", false, "print the JSON Schema of container.yaml")
 	f.image.add(c)
+	f.sign.addTo(c, "sign-")
 	complete(c, "arch", append(archNames(), "all"))
 	return c
 }
@@ -174,6 +177,9 @@ func build(ctx context.Context, env Env, f buildFlags, args []string) error {
 		return err
 	}
 	if err := f.image.apply(env, &opts); err != nil {
+		return err
+	}
+	if opts.Sign, err = f.sign.hook(env); err != nil {
 		return err
 	}
 	defs, err := definitions(env, args)

@@ -55,6 +55,7 @@ func commands(env Env) []*cobra.Command {
 		menuCommand(env),
 		inspectCommand(env),
 		verifyCommand(env),
+		signCommand(env),
 		diffCommand(env),
 		lsCommand(env),
 		catCommand(env),

@@ -8,16 +8,19 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pvkit/pvkit/internal/diag"
 	"github.com/pvkit/pvkit/pvrexport"
+	"github.com/pvkit/pvkit/pvrexport/pvs"
 	"github.com/pvkit/pvkit/pvrexport/squashfs"
 )
 
 func verifyCommand(env Env) *cobra.Command {
 	var asJSON, strict, quiet bool
+	var whom trustFlags
 	c := &cobra.Command{
 		Use:   "verify FILE...",
 		Short: "Check that a device will take a bundle",
@@ -29,18 +32,27 @@ A finding is an error if a device refuses, crashes on or silently misreads it; a
 warning if it works and cannot have been meant. Exit code 1 means that there
 are errors, with --strict also warnings.
 
+With --cacerts or --pubkey the signatures are verified, too, and --mode says
+what a device with that PV_SECUREBOOT_MODE makes of them: lenient takes what
+has no signature, strict wants every key of the state covered, audit only warns.
+
 FILE is a bundle (tar, plain or packed with gzip or zstd; "-" is standard
 input).`,
 		Example: `  pvkit verify out/*.pvrexport.tgz
+  pvkit verify --cacerts cacerts.pem --mode strict app.pvrexport.tgz
   pvkit verify --json app.pvrexport.tgz | jq -r '.findings[].message'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := readOnce(args); err != nil {
 				return err
 			}
+			trust, err := whom.load(env)
+			if err != nil {
+				return err
+			}
 			failed := false
 			for _, name := range args {
-				report, err := verifyFile(c.Context(), env, name)
+				report, err := verifyFile(c.Context(), env, name, trust)
 				if err != nil {
 					return err
 				}
@@ -59,6 +71,7 @@ input).`,
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each file")
 	c.Flags().BoolVar(&strict, "strict", false, "exit with 1 for warnings, too")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print findings only")
+	whom.addTo(c)
 	return c
 }
 
@@ -68,7 +81,18 @@ type verifyReport struct {
 	OK       bool              `json:"ok"` // no errors
 	Objects  int               `json:"objects"`
 	Images   []verifiedImage   `json:"images"`
+	Trust    *verifiedTrust    `json:"secureboot,omitempty"` // if signatures were verified
 	Findings []diag.Diagnostic `json:"findings"`
+}
+
+// verifiedTrust is what a device says of the signatures.
+type verifiedTrust struct {
+	Mode       string          `json:"mode"`
+	OK         bool            `json:"ok"`
+	Text       string          `json:"text,omitempty"` // in progress and answers
+	Signatures []pvs.Signature `json:"signatures"`
+	Excluded   []string        `json:"excluded"`
+	Uncovered  []string        `json:"uncovered"`
 }
 
 type verifiedImage struct {
@@ -78,7 +102,7 @@ type verifiedImage struct {
 	Blocks      int    `json:"blocks"`
 }
 
-func verifyFile(ctx context.Context, env Env, name string) (report verifyReport, err error) {
+func verifyFile(ctx context.Context, env Env, name string, whom *trust) (report verifyReport, err error) {
 	in := env.Stdin
 	if name != "-" {
 		f, openErr := os.Open(name)
@@ -89,7 +113,16 @@ func verifyFile(ctx context.Context, env Env, name string) (report verifyReport,
 		in = f
 	}
 	report = verifyReport{File: name, Images: []verifiedImage{}}
+	var trustErr error
 	findings, info, err := pvrexport.Verify(ctx, in, pvrexport.VerifyOptions{
+		CheckState: func(s *pvrexport.State, has func(string) bool) []diag.Diagnostic {
+			if whom == nil {
+				return nil
+			}
+			var found []diag.Diagnostic
+			report.Trust, found, trustErr = whom.verify(s, has)
+			return found
+		},
 		TempDir: env.Getenv("TMPDIR"),
 		CheckObject: func(key, _ string, content io.ReaderAt, size int64) []diag.Diagnostic {
 			if !strings.HasSuffix(key, ".squashfs") {
@@ -100,13 +133,50 @@ func verifyFile(ctx context.Context, env Env, name string) (report verifyReport,
 			return found
 		},
 	})
-	if err != nil {
+	if err = errors.Join(err, trustErr); err != nil {
 		return report, fmt.Errorf("verify %s: %w", name, err)
 	}
 	worst, found := diag.Worst(findings)
 	report.OK = !found || worst < diag.Error
 	report.Objects, report.Findings = info.Objects, append([]diag.Diagnostic{}, findings...)
 	return report, nil
+}
+
+// verify checks the signatures of a state and gives a finding for each reason
+// that the mode has.
+func (t *trust) verify(s *pvrexport.State, has func(string) bool) (*verifiedTrust, []diag.Diagnostic, error) {
+	o := t.opts
+	o.Now, o.HasObject = time.Now(), has
+	r, err := pvs.Verify(s, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	verdict := pvs.Enforce(t.mode, r)
+	sev := diag.Error
+	if verdict.OK {
+		sev = diag.Warning
+	}
+	var found []diag.Diagnostic
+	add := func(sev diag.Severity, rule, key, message string) {
+		found = append(found, diag.Diagnostic{Pos: diag.Position{File: key}, Severity: sev, Rule: rule, Message: message})
+	}
+	for _, g := range r.Signatures {
+		switch {
+		case g.Err != nil:
+			add(sev, "signature", g.Key, g.Err.Error())
+		case len(g.Missing) > 0:
+			add(diag.Warning, "signature-missing", g.Key, "it is valid, and the bundle lacks objects that it covers: "+strings.Join(g.Missing, ", "))
+		}
+	}
+	if t.mode == pvs.Strict || t.mode == pvs.Audit {
+		for _, key := range r.Uncovered {
+			add(sev, "signature-uncovered", key, "no valid signature covers it")
+		}
+	}
+	return &verifiedTrust{
+		Mode: t.mode.String(), OK: verdict.OK, Text: verdict.Text, Signatures: append([]pvs.Signature{}, r.Signatures...),
+		Excluded: append([]string{}, r.Excluded...), Uncovered: append([]string{}, r.Uncovered...),
+	}, found, nil
 }
 
 // verifyImage reads an image to its last block.
@@ -157,6 +227,15 @@ func (r verifyReport) write(w io.Writer, asJSON, quiet bool) error {
 	}
 	if quiet {
 		return nil
+	}
+	if r.Trust != nil {
+		for _, g := range r.Trust.Signatures {
+			if g.Err == nil {
+				if _, err := fmt.Fprintf(w, "%s: %s: valid, %s by %s, covers %s\n", r.File, printable(g.Key), g.Algorithm, signerText(g.Signer()), count(len(g.Covered), "key")); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	verdict := "ok"
 	if !r.OK {

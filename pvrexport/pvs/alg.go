@@ -55,8 +55,9 @@ func (a Algorithm) suite() (suite, error) {
 // (mbedtls_x509_crt_profile_default).
 const minRSA = 2048
 
-// algorithmOf is the algorithm that belongs to a key.
-func algorithmOf(key crypto.PublicKey) (Algorithm, error) {
+// AlgorithmOf is the algorithm that belongs to a key. The error matches ErrKeyType
+// or ErrWeakKey.
+func AlgorithmOf(key crypto.PublicKey) (Algorithm, error) {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
 		if k.N.BitLen() < minRSA {
@@ -113,7 +114,7 @@ func (a Algorithm) verify(key crypto.PublicKey, text, sig []byte) error {
 	if err != nil {
 		return err
 	}
-	fits, err := algorithmOf(key)
+	fits, err := AlgorithmOf(key)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func ParseKey(text []byte) (crypto.Signer, error) {
 		if !ok {
 			return nil, problemf(ErrKeyType, "a key of type %T cannot sign", key)
 		}
-		if _, err := algorithmOf(signer.Public()); err != nil {
+		if _, err := AlgorithmOf(signer.Public()); err != nil {
 			return nil, err
 		}
 		return signer, nil
@@ -78,7 +78,7 @@ func ParsePublicKeys(text []byte) ([]crypto.PublicKey, error) {
 				return nil, because(ErrKeyType, errors.Join(err, pkcs1), "public key %d cannot be read", len(keys))
 			}
 		}
-		if _, err := algorithmOf(key); err != nil {
+		if _, err := AlgorithmOf(key); err != nil {
 			return nil, err
 		}
 		keys = append(keys, key)

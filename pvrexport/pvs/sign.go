@@ -65,7 +65,7 @@ func sign(state *pvrexport.State, part string, key crypto.Signer, o SignOptions)
 	if err != nil {
 		return none, err
 	}
-	alg, err := algorithmOf(key.Public())
+	alg, err := AlgorithmOf(key.Public())
 	if err != nil {
 		return none, err
 	}
