@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 		pid, _ := strconv.Atoi(os.Args[1])
 		os.Exit(enterFromTerminal(pid))
 	}
+	if os.Args[0] == rootlessName {
+		os.Exit(rootless(os.Args[1], os.Args[2], os.Args[3], os.Args[4:]))
+	}
 	code := m.Run()
 	if imageDir != "" {
 		os.RemoveAll(imageDir)
@@ -40,6 +43,9 @@ func TestMain(m *testing.M) {
 
 // crashName is argv[0] of a test binary that is a runtime to be killed.
 const crashName = "pvkit-sandbox-crash"
+
+// rootlessName is that of a runtime of a user's.
+const rootlessName = "pvkit-sandbox-rootless"
 
 // enterTestName is that of one that enters a container from a terminal.
 const enterTestName = "pvkit-sandbox-enter-test"
