@@ -294,5 +294,10 @@ func (p *packer) pack(name string) (gain int64, err error) {
 	if err != nil {
 		return 0, errors.Join(err, p.s.root.Remove(tmp))
 	}
-	return info.Size() - read, p.s.root.Remove(name)
+	err = p.s.root.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		// It was deleted as too old meanwhile: so it shall be.
+		return 0, p.s.root.Remove(name + ".gz")
+	}
+	return info.Size() - read, err
 }

@@ -93,6 +93,9 @@ func (src *Source) Write(p []byte) (int, error) {
 	// In pieces, so that no write of any length is more than the bound.
 	for rest := p; len(rest) > 0; {
 		n := min(len(rest), maxLine)
+		if end := bytes.LastIndexByte(rest[:n], '\n'); end >= 0 {
+			n = end + 1 // what is dropped is whole lines
+		}
 		src.write(src.level, rest[:n])
 		rest = rest[n:]
 	}
