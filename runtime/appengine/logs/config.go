@@ -1,5 +1,11 @@
 package logs
 
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
 // Outputs is a set of places to write to, with the numbers of
 // PV_LOG_SERVER_OUTPUTS.
 type Outputs int
@@ -53,4 +59,14 @@ func (c Config) limits() limits {
 		high:   c.MaxSize / 10 * 9,
 		low:    c.MaxSize - gap,
 	}
+}
+
+// FileSystem is the size of the file system that a directory is on, and whether
+// it is in memory: what settings.Table.LogLimit asks for.
+func FileSystem(dir string) (total int64, tmpfs bool, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, false, fmt.Errorf("size of the file system of %s: %w", dir, err)
+	}
+	return int64(st.Blocks) * int64(st.Bsize), int64(st.Type) == unix.TMPFS_MAGIC, nil
 }

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -13,6 +14,12 @@ import (
 // Attributes follow the message as key=value.
 func (s *Server) Logger(module string) *slog.Logger {
 	return slog.New(&handler{src: s.Source(Pantavisor, module, Info)})
+}
+
+// Daemon gives the outputs of a daemon of the runtime: lines of pantavisor.log
+// under the names <name>-out, INFO, and <name>-err, WARN.
+func (s *Server) Daemon(name string) (stdout, stderr io.Writer) {
+	return s.Source(Pantavisor, name+"-out", Info), s.Source(Pantavisor, name+"-err", Warn)
 }
 
 // handler writes records to a source.

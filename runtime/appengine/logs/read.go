@@ -95,9 +95,14 @@ func currentRev(root *os.Root) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// An absolute link is one to a folder of the directory, under some name.
+	// An absolute link leads to a folder of the directory under the name that
+	// the directory has where it was written.
 	if path.IsAbs(to) {
-		to = strings.TrimPrefix(strings.TrimPrefix(to, path.Clean(root.Name())), "/")
+		if below, ok := strings.CutPrefix(to, path.Clean(root.Name())+"/"); ok {
+			to = below
+		} else if i := strings.LastIndex(to, "/logs/"); i >= 0 {
+			to = to[i+len("/logs/"):]
+		}
 	}
 	if to = path.Clean(to); !fs.ValidPath(to) {
 		return "", fmt.Errorf("the link to the running revision's logs leads to %s", to)

@@ -214,3 +214,41 @@ func TestFollowPrompt(t *testing.T) {
 		t.Error("the prompt is not shown")
 	}
 }
+
+// FuzzRead reads a directory in which every file is anything.
+func FuzzRead(f *testing.F) {
+	f.Add("[pantavisor] 12 INFO\t -- [state]: x\n", "1 1 0 web/lxc/console.log\n", "a\r\nb", "\x1f\x8b\x08")
+	f.Add("[x\t -- [", "9999999999999 1 5 web/lxc/console.log\n1 1 0 web/lxc/console.log\n", strings.Repeat("x", 70<<10), "")
+	f.Fuzz(func(t *testing.T, own, times, console, gz string) {
+		dir := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(dir, "0/web/lxc"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Join(dir, "0/pantavisor"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{"pantavisor/pantavisor.log": own, ".times": times, "web/lxc/console.log": console, "web/lxc/console.log.1.gz": gz} {
+			if err := os.WriteFile(filepath.Join(dir, "0", name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got strings.Builder
+		err := logs.Read(t.Context(), dir, logs.ReadOptions{Revision: "0", Containers: []string{"web"}}, func(e logs.Entry) error {
+			if e.Container != "web" || e.Source != "lxc/console.log" {
+				t.Errorf("%+v", e)
+			}
+			got.WriteString(e.Text)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		drop := strings.NewReplacer("\n", "", "\r", "")
+		if !strings.HasSuffix(drop.Replace(got.String()), drop.Replace(console)) {
+			t.Errorf("read %q, the file has %q", got.String(), console)
+		}
+		if err := logs.Read(t.Context(), dir, logs.ReadOptions{Revision: "0"}, func(logs.Entry) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

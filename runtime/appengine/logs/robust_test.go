@@ -445,3 +445,59 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "lines/s")
 }
+
+// TestManyFiles has more sources than may be open at once, and little room.
+func TestManyFiles(t *testing.T) {
+	dir := t.TempDir()
+	cfg := logs.DefaultConfig()
+	cfg.MaxSize = 4096 // far less than the files in use have
+	s := serve(t, dir, cfg, logs.Options{})
+	var sources []*logs.Source
+	for i := range 300 {
+		sources = append(sources, s.Source(fmt.Sprint("c", i%10), fmt.Sprint("app", i), logs.Info))
+	}
+	for round := range 3 {
+		for _, src := range sources {
+			write(t, src, fmt.Sprint("round ", round, "\n"))
+		}
+		flush(t, s)
+	}
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := 0
+	for _, fd := range fds {
+		if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(to, dir) {
+			ours++
+		}
+	}
+	if ours > 140 {
+		t.Errorf("%d open files", ours)
+	}
+	for i := range sources {
+		if got := read(t, dir, fmt.Sprintf("0/c%d/app%d", i%10, i)); got != "round 0\nround 1\nround 2\n" {
+			t.Fatalf("app%d: %q", i, got)
+		}
+	}
+}
+
+// TestRotationThatFails: the note about it must not lead to the next.
+func TestRotationThatFails(t *testing.T) {
+	dir := t.TempDir()
+	cfg := logs.DefaultConfig()
+	cfg.MaxSize, cfg.Hysteresis, cfg.Rotate = 1<<40, 1<<30, 64 // a file is rotated at 16 bytes
+	s := serve(t, dir, cfg, logs.Options{})
+	own := filepath.Join(dir, "0/pantavisor/pantavisor.log.1")
+	if err := os.MkdirAll(filepath.Join(own, "in the way"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		s.Logger("init").Info("a line", "n", i)
+		flush(t, s)
+	}
+	got := read(t, dir, "0/pantavisor/pantavisor.log")
+	if n := strings.Count(got, "rotate 0/pantavisor"); n != 1 || strings.Count(got, "a line") != 20 {
+		t.Errorf("%d notes: %s", n, got)
+	}
+}

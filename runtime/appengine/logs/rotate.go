@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -24,6 +25,9 @@ func linked(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || st.Nlink > 0
 }
+
+// pauseAfter is how long a rotation or deletion that failed is not tried again.
+const pauseAfter = 10 * time.Second
 
 // archive is an older part of a log: <log>.<n> while it waits to be
 // compressed, <log>.<n>.gz then.
@@ -95,6 +99,7 @@ func (t *store) rotate(k *sink, f *file) {
 	to := name + "." + strconv.Itoa(f.n)
 	t.drop(k)
 	if err := t.s.root.Rename(name, to); err != nil {
+		t.nextRotate = t.s.opts.Clock().Add(pauseAfter)
 		t.s.own.Logf(Warn, "rotate %s: %v", name, err)
 		return
 	}
@@ -125,11 +130,16 @@ func (t *store) prune() {
 		a := oldest(old[big])
 		old[big] = slices.DeleteFunc(old[big], func(b archive) bool { return b == a })
 		if err := t.s.root.Remove(a.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.nextPrune = t.s.opts.Clock().Add(pauseAfter)
 			t.s.own.Logf(Warn, "delete the archive %s: %v", a.name(), err)
 			continue
 		}
 		t.total -= a.size
 		sizes[big] -= a.size
+	}
+	if t.total >= lim.high {
+		// What is left are files in use.
+		t.nextPrune = t.s.opts.Clock().Add(pauseAfter)
 	}
 	if t.total < before {
 		t.s.own.Logf(Debug, "deleted %d bytes of old logs", before-t.total)

@@ -34,8 +34,8 @@ const (
 // Options are what a Server gets from outside. The zero value works.
 type Options struct {
 	Stdout io.Writer // for the stdout outputs; nil drops them
-	// Note takes what cannot be logged, such as that the disk is full. Nil
-	// drops it.
+	// Note takes what cannot be logged, such as that the disk is full. It must
+	// not be a logger of this server. Nil drops it.
 	Note   *slog.Logger
 	Clock  func() time.Time     // nil means time.Now
 	Uptime func() time.Duration // nil means the machine's

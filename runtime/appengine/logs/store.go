@@ -16,12 +16,16 @@ type store struct {
 	s      *Server
 	files  map[*sink]*file
 	number map[string]int // the last one that a log's archives have had
+	uses   int            // counts the uses of files
 	total  int64          // bytes of the running revision's logs
 	ofRev  string
 	full   bool      // a write has failed; nothing is written until retry
 	retry  time.Time // when to try again
-	packer *packer
-	index  *index
+	// After a rotation or deletion that did not help, the next waits: its note
+	// is written, and would lead to another.
+	nextRotate, nextPrune time.Time
+	packer                *packer
+	index                 *index
 }
 
 // file is an open file of a sink.
@@ -30,7 +34,7 @@ type file struct {
 	size  int64
 	n     int // the number that it gets when it is rotated
 	noted time.Time
-	torn  bool // the last write ended within a line
+	used  int // the store's count at the last use
 }
 
 func newStore(s *Server) *store {
@@ -63,7 +67,7 @@ func (t *store) write(k *sink, current bool) bool {
 		t.full = false
 		t.s.own.Logf(Warn, "logs are written again")
 	}
-	if !k.abs && f.size >= t.s.Config().limits().rotate {
+	if !k.abs && f.size >= t.s.Config().limits().rotate && !t.s.opts.Clock().Before(t.nextRotate) {
 		t.rotate(k, f)
 	}
 	if !current {
@@ -103,10 +107,13 @@ func (t *store) block(k *sink, err error) {
 func (t *store) open(k *sink) (*file, error) {
 	if f, ok := t.files[k]; ok {
 		if info, err := f.Stat(); err == nil && linked(info) {
+			t.uses++
+			f.used = t.uses
 			return f, nil
 		}
 		t.drop(k)
 	}
+	t.spare()
 	f, err := t.openFile(k)
 	if err != nil {
 		return nil, err
@@ -124,8 +131,28 @@ func (t *store) open(k *sink) (*file, error) {
 			return nil, errors.Join(err, f.Close())
 		}
 	}
+	t.uses++
+	o.used = t.uses
 	t.files[k] = o
 	return o, nil
+}
+
+// maxOpen bounds the open files: every source has one.
+const maxOpen = 128
+
+// spare closes the file that was not used for the longest time, where there is
+// no room for another.
+func (t *store) spare() {
+	if len(t.files) < maxOpen {
+		return
+	}
+	var oldest *sink
+	for k, f := range t.files {
+		if oldest == nil || f.used < t.files[oldest].used {
+			oldest = k
+		}
+	}
+	t.drop(oldest)
 }
 
 func (t *store) openFile(k *sink) (*os.File, error) {
@@ -165,7 +192,7 @@ func (t *store) tidy(rev string) {
 		t.packer.leftOver(rev)
 	}
 	t.total += t.packer.gained()
-	if rev != "" && t.total >= t.s.Config().limits().high {
+	if rev != "" && t.total >= t.s.Config().limits().high && !t.s.opts.Clock().Before(t.nextPrune) {
 		t.prune()
 	}
 }

@@ -80,7 +80,10 @@ func (s *Server) Tail(ctx context.Context, root *os.File, platform string, spec 
 		t.step(ctx)
 		select {
 		case <-ctx.Done():
-			t.step(context.WithoutCancel(ctx)) // what it said last
+			// What it said last; but a full disk does not hold the caller.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			t.step(last)
 			return
 		case <-tick.C:
 		}
