@@ -50,6 +50,22 @@ type Verdict struct {
 	Reasons []string
 }
 
+// RefusedError is a state that a mode refuses. It reads as what a device says.
+type RefusedError struct {
+	Text    string
+	Reasons []string
+}
+
+func (e *RefusedError) Error() string { return e.Text }
+
+// Err is a *[RefusedError], or nil if the verdict is good.
+func (v Verdict) Err() error {
+	if v.OK {
+		return nil
+	}
+	return &RefusedError{v.Text, v.Reasons}
+}
+
 // Enforce applies a mode to a report. In the mode Disabled the report may be
 // nil; in the others a nil report is refused.
 //

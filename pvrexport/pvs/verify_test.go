@@ -372,7 +372,7 @@ func TestEnforce(t *testing.T) {
 	o.Select = &pvs.Selection{Include: []string{"#spec", "device.json"}}
 	all = signed(t, all, "top", k, o)
 	bad := with(t, all, "bsp/run.json", "{}")
-	const refused, uncovered = pvs.TextValidation, pvs.TextUncovered
+	const invalid, uncovered = pvs.TextValidation, pvs.TextUncovered
 	for _, c := range []struct {
 		name                             string
 		state                            *pvrexport.State
@@ -381,7 +381,7 @@ func TestEnforce(t *testing.T) {
 		{"no signature", s, "", "", uncovered, "(" + uncovered + ")"},
 		{"some", some, "", "", uncovered, "(" + uncovered + ")"},
 		{"all", all, "", "", "", ""},
-		{"changed", bad, "", refused, refused, "(" + refused + ")"},
+		{"changed", bad, "", invalid, invalid, "(" + invalid + ")"},
 	} {
 		r := verify(t, c.state, trust(t))
 		for mode, want := range map[string]string{"disabled": c.disabled, "lenient": c.lenient, "strict": c.strict, "audit": c.audit} {
@@ -400,6 +400,13 @@ func TestEnforce(t *testing.T) {
 		}
 	}
 	v := pvs.Enforce(pvs.Strict, verify(t, bad, trust(t)))
+	refused, ok := errors.AsType[*pvs.RefusedError](v.Err())
+	if !ok || refused.Error() != pvs.TextValidation || !slices.Equal(refused.Reasons, v.Reasons) {
+		t.Errorf("error: %v", v.Err())
+	}
+	if err := pvs.Enforce(pvs.Audit, verify(t, bad, trust(t))).Err(); err != nil {
+		t.Errorf("audit: %v", err)
+	}
 	if !strings.HasPrefix(fmt.Sprint(v.Reasons), "[_sigs/bsp.json: the signature does not match") {
 		t.Errorf("%q", v.Reasons)
 	}
