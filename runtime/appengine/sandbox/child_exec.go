@@ -196,6 +196,11 @@ func (c *child) exec() error {
 	if err := send(reportFD, report{Ready: true}); err != nil {
 		return errors.New("the runtime is gone")
 	}
+	if c.Hold {
+		if n, err := unix.Read(reportFD, make([]byte, 1)); err != nil || n != 1 {
+			return errors.New("the runtime is gone")
+		}
+	}
 	err = syscall.Exec(program, init.Args, c.Env)
 	return fmt.Errorf("start %s: %w", program, explainExec(program, err))
 }

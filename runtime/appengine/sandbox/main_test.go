@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == rootlessName {
 		os.Exit(rootless(os.Args[1], os.Args[2], os.Args[3], os.Args[4:]))
 	}
+	if os.Args[0] == groupsName {
+		os.Exit(groups(os.Args[1], os.Args[2], os.Args[3]))
+	}
 	code := m.Run()
 	if imageDir != "" {
 		os.RemoveAll(imageDir)
@@ -43,6 +46,9 @@ func TestMain(m *testing.M) {
 
 // crashName is argv[0] of a test binary that is a runtime to be killed.
 const crashName = "pvkit-sandbox-crash"
+
+// groupsName is that of a runtime with other cgroups.
+const groupsName = "pvkit-sandbox-groups"
 
 // rootlessName is that of a runtime of a user's.
 const rootlessName = "pvkit-sandbox-rootless"

@@ -63,9 +63,6 @@ func (h *Host) start(ctx context.Context, s Spec) (_ *Container, err error) {
 		h.dismiss(c)
 		return nil, err
 	}
-	for _, w := range c.group.Warnings {
-		c.log.Warn(w)
-	}
 	if err := c.launch(ctx, j, s); err != nil {
 		if c.process == nil {
 			h.abandon(c)
@@ -299,11 +296,15 @@ func (c *Container) prepare(j *job, s Spec) error {
 	if err := c.group.Add(c.PID()); err != nil {
 		return err
 	}
+	for _, w := range c.group.Warnings {
+		c.log.Warn(w)
+	}
 	if m := c.host.maps; m != nil {
 		if err := m.apply(c.PID()); err != nil {
 			return fmt.Errorf("map users: %w", err)
 		}
 	}
+	j.Hold = c.group.HasDevices()
 	c.setNamespace(j)
 	if s.Prestart != nil {
 		if err := s.Prestart(c.PID()); err != nil {
@@ -337,6 +338,10 @@ func (c *Container) follow(reports int, s Spec) error {
 			c.keep(files)
 		case r.Ready:
 			ready = true
+			if err := c.group.LimitDevices(); err != nil {
+				return err
+			}
+			unix.Send(reports, []byte{1}, unix.MSG_NOSIGNAL) // the child may wait for this
 		}
 	}
 }

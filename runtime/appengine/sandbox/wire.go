@@ -35,6 +35,7 @@ type job struct {
 	Rootless  bool
 	MaxID     uint32 // highest user and group that the user namespace knows
 	CgroupFS  bool   // there is a unified hierarchy to mount
+	Hold      bool   // wait for an answer before exec
 	ProcLimit int    // RLIMIT_NPROC, where there is no group to count processes
 }
 
@@ -53,7 +54,7 @@ type report struct {
 	Error   string `json:",omitempty"`
 	Console bool   `json:",omitempty"` // a descriptor comes along
 	TTYs    int    `json:",omitempty"` // so many descriptors come along
-	Ready   bool   `json:",omitempty"` // the next thing is exec
+	Ready   bool   `json:",omitempty"` // exec comes next, with Hold after an answer
 }
 
 // maxReport bounds a report; a message of the socket is never cut.

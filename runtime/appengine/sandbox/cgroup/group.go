@@ -28,6 +28,7 @@ type Setting struct {
 type Group struct {
 	Name     string
 	Warnings []string // settings that this machine has no place for
+	devices  []Setting
 	tree     *Tree
 	dir      *os.File // of the unified hierarchy, nil if there is none
 	in       []*hierarchy
@@ -50,7 +51,7 @@ func (t *Tree) Create(ctx context.Context, name string, pids int, settings []Set
 		return nil, fmt.Errorf("left from before: %w", err)
 	}
 	for _, h := range t.hierarchies() {
-		if !h.unified && !needed(h, pids, settings) {
+		if !h.unified && !t.needed(h, pids, settings) {
 			continue
 		}
 		g.in = append(g.in, h)
@@ -67,10 +68,10 @@ func (t *Tree) Create(ctx context.Context, name string, pids int, settings []Set
 }
 
 // needed says whether a container joins a v1 hierarchy: only where it has a
-// limit, and in the freezer, which kill needs where there is no v2.
-func needed(h *hierarchy, pids int, settings []Setting) bool {
+// limit, and in the freezer, which Kill needs where there is no v2.
+func (t *Tree) needed(h *hierarchy, pids int, settings []Setting) bool {
 	return pids > 0 && slices.Contains(h.controllers, "pids") ||
-		slices.Contains(h.controllers, "freezer") ||
+		t.unified == nil && slices.Contains(h.controllers, "freezer") ||
 		slices.ContainsFunc(settings, func(s Setting) bool { return s.Version == 1 && !isDefault(s) && h.serves(s.Key) })
 }
 
@@ -103,13 +104,13 @@ func (g *Group) limit(pids int, settings []Setting) error {
 			return err
 		}
 	}
-	closed := slices.ContainsFunc(settings, func(s Setting) bool { return s.Version == 1 && s.Key == "devices.deny" })
 	for _, s := range settings {
+		if s.Version == 1 && strings.HasPrefix(s.Key, "devices.") && t.controller("devices") != nil {
+			g.devices = append(g.devices, s)
+			continue
+		}
 		h := t.unified
 		if s.Version == 1 {
-			if isDefault(s) && !closed {
-				continue
-			}
 			controller, _, _ := strings.Cut(s.Key, ".")
 			h = t.controller(controller)
 		}
@@ -120,6 +121,26 @@ func (g *Group) limit(pids int, settings []Setting) error {
 			}
 			continue
 		}
+		if err := h.write(g.rel(h), s.Key, s.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HasDevices reports whether LimitDevices has something to do.
+func (g *Group) HasDevices() bool {
+	return slices.ContainsFunc(g.devices, func(s Setting) bool { return !isDefault(s) })
+}
+
+// LimitDevices puts the limits on devices into effect. It comes late: making the
+// container's /dev needs more rights than its programs are to have.
+func (g *Group) LimitDevices() error {
+	if !g.HasDevices() {
+		return nil
+	}
+	h := g.tree.controller("devices")
+	for _, s := range g.devices {
 		if err := h.write(g.rel(h), s.Key, s.Value); err != nil {
 			return err
 		}
@@ -150,10 +171,19 @@ func (g *Group) FD() int {
 	return int(g.dir.Fd())
 }
 
-// Add moves a process into all hierarchies' groups.
+// Add moves a process into all hierarchies' groups. A user may be allowed to
+// make a group and not to move processes there: then the group goes, with a
+// warning.
 func (g *Group) Add(pid int) error {
-	for _, h := range g.in {
-		if err := h.write(g.rel(h), "cgroup.procs", strconv.Itoa(pid)); err != nil {
+	for _, h := range slices.Clone(g.in) {
+		err := h.write(g.rel(h), "cgroup.procs", strconv.Itoa(pid))
+		if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+			unix.Rmdir(h.path(g.rel(h)))
+			g.in = slices.DeleteFunc(g.in, func(x *hierarchy) bool { return x == h })
+			g.Warnings = append(g.Warnings, fmt.Sprintf("it has no cgroup in %s, and no limits from there: %v", h.mount, err))
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("put process %d into the cgroup of %s: %w", pid, g.Name, err)
 		}
 	}
@@ -231,9 +261,9 @@ func exists(name string) bool {
 
 // freeze is best effort: a kill loop works without, only longer.
 func (g *Group) freeze(on bool) {
-	if h := g.tree.controller("freezer"); h != nil {
+	if h := g.tree.controller("freezer"); h != nil && slices.Contains(g.in, h) {
 		os.WriteFile(h.path(path.Join(g.rel(h), "freezer.state")), []byte(map[bool]string{true: "FROZEN", false: "THAWED"}[on]), 0)
-	} else if u := g.tree.unified; u != nil {
+	} else if u := g.tree.unified; u != nil && slices.Contains(g.in, u) {
 		os.WriteFile(u.path(path.Join(g.rel(u), "cgroup.freeze")), []byte(map[bool]string{true: "1", false: "0"}[on]), 0)
 	}
 }

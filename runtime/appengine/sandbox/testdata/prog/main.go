@@ -144,16 +144,28 @@ var commands = map[string]func(string) error{
 		}
 		return err
 	},
-	"bomb": func(string) error { // processes without end
-		n := 0
-		for {
+	"bomb": func(s string) error { // processes without end, or so many
+		most := 1 << 30
+		fmt.Sscan(s, &most)
+		for n := range most {
 			cmd := exec.Command("/prog", "sleep:1h")
 			if err := cmd.Start(); err != nil {
 				fmt.Println("stopped", n > 0, err)
 				time.Sleep(time.Hour)
 			}
-			n++
 		}
+		fmt.Println("stopped", false)
+		time.Sleep(time.Hour)
+		return nil
+	},
+	"alloc": func(s string) error { // MiB
+		n := 0
+		fmt.Sscan(s, &n)
+		data := make([]byte, n<<20)
+		for i := range data {
+			data[i] = byte(i)
+		}
+		return nil
 	},
 	"exists": func(s string) error {
 		_, err := os.Lstat(s)

@@ -1,0 +1,156 @@
+package sandbox_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pvkit/pvkit/internal/testreq"
+	"github.com/pvkit/pvkit/runtime/appengine/sandbox"
+	"github.com/pvkit/pvkit/runtime/appengine/sandbox/lxcconf"
+)
+
+// groups is a runtime that sees only some of the machine's cgroups: it starts a
+// container that forks without end, or up to 60 processes, and kills it.
+func groups(dir, group, img string) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	err := func() error {
+		h, err := sandbox.Open(ctx, sandbox.Options{RunDir: dir, Cgroup: group})
+		if err != nil {
+			return err
+		}
+		defer h.Close(ctx)
+		for _, n := range h.Notes() {
+			fmt.Println("note:", n)
+		}
+		m, err := h.Mount(ctx, "app", []sandbox.Volume{{Name: "root.squashfs", Image: img}, {Name: "lxc-overlay", Tmpfs: true}})
+		if err != nil {
+			return err
+		}
+		defer m.Unmount(ctx)
+		for _, keep := range []string{"user net ipc", "user net ipc pid cgroup"} {
+			c, err := lxcconf.Parse(strings.NewReader(confText("/prog bomb:60", "lxc.namespace.keep = "+keep)))
+			if err != nil {
+				return err
+			}
+			out := &buffer{}
+			run, err := h.Start(ctx, sandbox.Spec{Name: "app", Config: c, Volumes: m.Volumes(), Console: out, PidsMax: 40})
+			if err != nil {
+				return err
+			}
+			for !strings.Contains(out.String(), "stopped") && ctx.Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+			name, ok := h.Owner(run.PID())
+			pids := run.PIDs()
+			err = run.Kill(ctx)
+			left := 0
+			for _, pid := range pids {
+				if alive(pid) {
+					left++
+				}
+			}
+			fmt.Printf("owner %q %v limited %v left %d %v\n", name, ok, strings.Contains(out.String(), "stopped true"), left, err)
+		}
+		return nil
+	}()
+	if err != nil {
+		fmt.Println("error:", err)
+		return 1
+	}
+	return 0
+}
+
+// The same with all of the machine's hierarchies, with v1 alone, with v2 alone
+// (which has no controllers here when v1 has them), and with none.
+func TestCgroupModes(t *testing.T) {
+	testreq.Root(t)
+	testreq.Tool(t, "unshare")
+	img, err := image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v2 := v2Mount()
+	const known, unlimited = `owner "app" true limited true left 0 <nil>`, `owner "app" true limited false left 0 <nil>`
+	const unknown = `owner "" true limited false left 0 <nil>`
+	for name, c := range map[string]struct {
+		hybrid bool // only where v1 and v2 are there
+		hide   string
+		want   []string
+	}{
+		"as it is": {false, "", []string{known, known}},
+		"v1":       {true, "umount " + v2, []string{known, known}},
+		"v2": {true, "for d in $(awk '$3==\"cgroup\"{print $2}' /proc/mounts); do umount $d; done",
+			[]string{"note: the pids controller is not available", unlimited, unlimited}},
+		"none": {false, "for d in $(awk '$3==\"cgroup\"||$3==\"cgroup2\"{print $2}' /proc/mounts | sort -r); do umount $d; done",
+			[]string{"note: no cgroup can be written", unlimited, unknown}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.hybrid {
+				testreq.Feature(t, "cgroup hybrid", v2 != "" && v2 != "/sys/fs/cgroup", "cgroup v1 and v2 are not both mounted here")
+			}
+			dir := t.TempDir()
+			if c.hide == "" {
+				c.hide = "true"
+			}
+			self, _ := os.Readlink("/proc/self/exe")
+			cmd := exec.Command("unshare", "-m", "bash", "-c", c.hide+` && exec -a "$@"`, "x", groupsName, self,
+				filepath.Join(dir, "run"), fmt.Sprintf("pvkit-test-%d-modes", os.Getpid()), img)
+			out, err := cmd.CombinedOutput()
+			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+			ok := err == nil && len(lines) == len(c.want)
+			for i := 0; ok && i < len(lines); i++ {
+				ok = strings.HasPrefix(lines[i], c.want[i])
+			}
+			if !ok {
+				t.Errorf("%v: got\n%s\nwant\n%s", err, out, strings.Join(c.want, "\n"))
+			}
+		})
+	}
+}
+
+// v2Mount is where cgroup v2 is mounted, "" if it is not.
+func v2Mount() string {
+	data, _ := os.ReadFile("/proc/self/mounts")
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
+			return f[1]
+		}
+	}
+	return ""
+}
+
+// Limits of the file are in effect, and those that cannot be are named.
+func TestCgroupSettings(t *testing.T) {
+	b := open(t)
+	_, v1 := os.Stat("/sys/fs/cgroup/memory")
+	testreq.Feature(t, "cgroup v1 memory and devices", v1 == nil, "no v1 memory controller")
+	volumes := b.volumes("app")
+	for name, c := range map[string]struct {
+		cmd  string
+		conf []string
+		want string
+	}{
+		"memory":   {"alloc:64 echo:survived", []string{"lxc.cgroup.memory.limit_in_bytes = 32M"}, ""},
+		"enough":   {"alloc:8 echo:survived", []string{"lxc.cgroup.memory.limit_in_bytes = 128M"}, "survived\n"},
+		"devices":  {"open:/dev/null open:/dev/full", []string{"lxc.cgroup.devices.deny = a", "lxc.cgroup.devices.allow = c 1:3 rwm", "lxc.cgroup.devices.allow = c 136:* rwm"}, "opened /dev/null\nerror: open /dev/full: operation not permitted\n"},
+		"not here": {"echo:ok", []string{"lxc.cgroup.nosuch.limit = 1"}, "ok\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.t = t
+			out, exit := b.run(sandbox.Spec{Config: conf(t, "/prog "+c.cmd, c.conf...), Volumes: volumes})
+			if out != c.want {
+				t.Errorf("got %q %v, want %q", out, exit, c.want)
+			}
+		})
+	}
+	if want := "lxc.cgroup.nosuch.limit = 1 has no effect"; !strings.Contains(b.log.String(), want) {
+		t.Errorf("the log does not say %q: %s", want, b.log)
+	}
+}
