@@ -53,9 +53,10 @@ type Server struct {
 	stdout     chan struct{} // the stdout sink has something
 	stdoutSink *sink
 
+	epoch atomic.Int64 // counts the revisions; changed with mu held
+
 	mu       sync.Mutex // guards what follows
 	rev      string
-	epoch    int // counts the revisions
 	sinks    map[string]*sink
 	update   *sink // nil while no update runs
 	queue    []*sink
@@ -131,7 +132,7 @@ func (s *Server) SetRevision(rev string) error {
 	}
 	s.mu.Lock()
 	s.rev = rev
-	s.epoch++
+	s.epoch.Add(1)
 	s.requeue()
 	s.mu.Unlock()
 	s.poke()
@@ -217,7 +218,7 @@ func (s *Server) enqueue(k *sink) {
 }
 
 // sink finds or makes the file of a name below the running revision.
-func (s *Server) sink(name string) (*sink, int) {
+func (s *Server) sink(name string) (*sink, int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, ok := s.sinks[name]
@@ -225,7 +226,7 @@ func (s *Server) sink(name string) (*sink, int) {
 		k = &sink{name: name, rev: s.rev}
 		s.sinks[name] = k
 	}
-	return k, s.epoch
+	return k, s.epoch.Load()
 }
 
 // updating is the file of the update that runs.

@@ -197,9 +197,12 @@ func (s *Server) shared(platform, name string) *Source {
 }
 
 // ServeDatagrams serves a datagram socket, as /dev/log usually is, until ctx is
-// done. It closes the socket.
+// done. It closes the socket and removes its file.
 func (s *Server) ServeDatagrams(ctx context.Context, c *net.UnixConn, id Identity) error {
-	defer c.Close()
+	defer func() {
+		_ = removeSocket(c.LocalAddr().String())
+		_ = c.Close()
+	}()
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	if err := passCredentials(c); err != nil {

@@ -22,7 +22,7 @@ type Source struct {
 	mu       sync.Mutex // guards what follows
 	file     *sink      // of the file tree
 	single   *sink
-	epoch    int       // of the two
+	epoch    int64     // of the two
 	part     []byte    // a line without its end, for the outputs made of lines
 	partAt   time.Time // when it began
 	partOf   Level
@@ -266,10 +266,7 @@ func (src *Source) toStdout(o Outputs) bool {
 
 // refresh finds the files of the running revision.
 func (src *Source) refresh() {
-	src.s.mu.Lock()
-	epoch := src.s.epoch
-	src.s.mu.Unlock()
-	if src.file != nil && src.epoch == epoch {
+	if src.file != nil && src.epoch == src.s.epoch.Load() {
 		return
 	}
 	name := src.platform + "/" + src.name

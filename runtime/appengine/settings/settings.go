@@ -161,41 +161,50 @@ func (t *Table) List() []pvctrl.Setting {
 	return list
 }
 
-// Flat is the document of GET /config: the settings that have a dotted alias,
-// in the order of the table, with numbers for enumerations and null for texts
-// that are not set.
-func (t *Table) Flat() json.RawMessage {
+// Aliases lists the members of GET /config: the settings that have a dotted
+// alias, in the order of the table, with numbers for enumerations and nil for
+// texts that are not set.
+func (t *Table) Aliases() []pvctrl.Alias {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	b := []byte{'{'}
+	var list []pvctrl.Alias
 	for _, e := range t.entries {
-		if e.alias == "" {
+		a := pvctrl.Alias{Name: e.alias}
+		switch {
+		case e.alias == "":
 			continue
+		case e.kind == kindText && !e.set:
+		case e.kind == kindText:
+			a.Value = e.text
+		case e.kind == kindBool:
+			a.Value = e.num != 0
+		default:
+			a.Value = e.num
 		}
-		if len(b) > 1 {
+		list = append(list, a)
+	}
+	return list
+}
+
+// Flat is the document of GET /config.
+func (t *Table) Flat() json.RawMessage {
+	b := []byte{'{'}
+	for i, a := range t.Aliases() {
+		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(appendJSON(b, e.alias), ':')
-		switch {
-		case e.kind == kindText && !e.set:
-			b = append(b, "null"...)
-		case e.kind == kindText:
-			b = appendJSON(b, e.text)
-		case e.kind == kindBool:
-			b = fmt.Appendf(b, "%t", e.num != 0)
-		default:
-			b = fmt.Appendf(b, "%d", e.num)
-		}
+		b = append(appendJSON(b, a.Name), ':')
+		b = appendJSON(b, a.Value)
 	}
 	return append(b, '}')
 }
 
-// appendJSON writes a text as JSON without the escapes for HTML.
-func appendJSON(b []byte, text string) []byte {
+// appendJSON writes a value of a setting without the escapes for HTML.
+func appendJSON(b []byte, v any) []byte {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(text) // a string always encodes
+	_ = enc.Encode(v) // texts, numbers and truth values always encode
 	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
 }
 

@@ -252,6 +252,30 @@ func TestLogLimit(t *testing.T) {
 	}
 }
 
+func FuzzCmdline(f *testing.F) {
+	f.Add("quiet pv_log.level=5 pv_rev=1 ph_creds.host=h", "PV_LOG_LEVEL=2")
+	f.Add("pv_ pv_= pv_policy=../x", "PV_")
+	f.Fuzz(func(t *testing.T, line, env string) {
+		tab, _, err := settings.Load(settings.Sources{Cmdline: line, Environ: []string{env}, Policy: func(name string) ([]byte, error) {
+			if strings.Contains(name, "/") {
+				t.Errorf("policy %q", name)
+			}
+			return nil, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range tab.List() {
+			if s.Modified != "default" && s.Modified != "env" && s.Modified != "pv cmdline" {
+				t.Errorf("%+v", s)
+			}
+			if s.Modified == "env" && !strings.EqualFold(env[:strings.IndexByte(env+"=", '=')], s.Key) {
+				t.Errorf("%q set %s", env, s.Key)
+			}
+		}
+	})
+}
+
 func FuzzRead(f *testing.F) {
 	f.Add("PV_LOG_LEVEL=4\n#x\nlog.push=0\r\n=\nPV_X")
 	f.Add(string(settings.AppengineConfig(settings.Dirs{})))
