@@ -137,12 +137,12 @@ func (g slowGC) CollectGarbage(ctx context.Context) (int64, error) {
 // A server that stops finishes what it does, but not for ever, and closes the
 // connections that wait.
 func TestStop(t *testing.T) {
-	for _, patient := range []bool{true, false} {
+	for stopTime, patient := range map[time.Duration]bool{20 * time.Second: true, 200 * time.Millisecond: false} {
 		m := ctrltest.NewMachine(nil)
 		gc := slowGC{make(chan struct{}), make(chan struct{})}
 		b := m.Backend()
 		b.GC = gc
-		s, err := ctrl.New(ctrl.Options{Backend: b, Owner: as(pvctrl.HostName), StopTime: 200 * time.Millisecond})
+		s, err := ctrl.New(ctrl.Options{Backend: b, Owner: as(pvctrl.HostName), StopTime: stopTime})
 		if err != nil {
 			t.Fatal(err)
 		}

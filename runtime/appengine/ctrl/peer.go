@@ -1,9 +1,12 @@
 package ctrl
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -92,29 +95,50 @@ func pidfdOf(c *net.UnixConn, pid int) (int, error) {
 
 // look asks for the owner and makes sure that the answer is about the process
 // behind the descriptor.
+//
+// The kernel shows a process that exits, on a cgroup v1 hierarchy, in the root
+// (proc_cgroup_show), so that it looks like one of the host; it stays so while
+// it is not waited for, and a container can leave it so for as long as it
+// likes: the first thread ends and another one connects. So the host's name
+// counts only for a process whose first thread is not exiting afterwards.
 func (p *peer) look(owner Owner) (string, bool) {
 	if p.pid <= 0 {
 		return "", false
 	}
 	name, ok := owner(p.pid)
-	if !ok || name == "" || errors.Is(unix.PidfdSendSignal(p.fd, 0, nil, 0), unix.ESRCH) {
+	if !ok || name == "" || name == pvctrl.HostName && exiting(p.pid) {
 		return "", false
 	}
-	if name == pvctrl.HostName && p.ended() {
-		// On a cgroup v1 hierarchy the kernel shows a process that has ended
-		// and was not waited for in the root (proc_cgroup_show).
-		return "", false
+	if errors.Is(unix.PidfdSendSignal(p.fd, 0, nil, 0), unix.ESRCH) {
+		return "", false // what was read may be another process's
 	}
 	return name, true
 }
 
-// ended tells whether the process has, waited for or not.
+// exiting tells whether the process's first thread has begun to exit, or is
+// gone: PF_EXITING among the flags, which are the ninth field (proc_pid_stat(5)).
+func exiting(pid int) bool {
+	const pfExiting = 0x4 // include/linux/sched.h
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return true
+	}
+	i := bytes.LastIndexByte(text, ')') // the name before it may be anything
+	fields := bytes.Fields(text[i+1:])
+	if len(fields) < 7 {
+		return true
+	}
+	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
+	return err != nil || flags&pfExiting != 0
+}
+
+// ended tells whether the process has, or is about to.
 func (p *peer) ended() bool {
 	fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
 	for {
 		n, err := unix.Poll(fds, 0)
 		if !errors.Is(err, unix.EINTR) {
-			return err != nil || n > 0
+			return err != nil || n > 0 || exiting(p.pid)
 		}
 	}
 }

@@ -165,28 +165,44 @@ func (s *Server) converse(ctx context.Context, u *net.UnixConn) {
 	defer p.close()
 	c := newConn(s, ctx, u, p)
 	defer u.Close()
-	if !s.admit(c) {
+	switch s.admit(c) {
+	case stopping:
+		return
+	case full:
 		s.o.Log.Warn("too many connections", "caller", p.name)
 		c.write([]byte("HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: " + typeJSON +
 			"\r\n\r\n{\"Error\":\"Too many connections. Try again\"}"))
-		return
-	}
-	defer s.leave(c)
-	for c.next() {
+	case admitted:
+		defer s.leave(c)
+		for c.next() {
+		}
 	}
 }
 
-// admit counts a connection in. The host may take all places.
-func (s *Server) admit(c *conn) bool {
+// place is whether there is one for a connection.
+type place int
+
+const (
+	admitted place = iota
+	full
+	stopping
+)
+
+// admit counts a connection in. The host may take all places. One that comes
+// when the server stops is not let in: [Server.stop] has been through.
+func (s *Server) admit(c *conn) place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := c.peer.name
-	if len(s.conns) >= s.o.MaxConns || name != pvctrl.HostName && s.count[name] >= s.o.MaxPerContainer {
-		return false
+	switch {
+	case c.ctx.Err() != nil:
+		return stopping
+	case len(s.conns) >= s.o.MaxConns, name != pvctrl.HostName && s.count[name] >= s.o.MaxPerContainer:
+		return full
 	}
 	s.conns[c] = struct{}{}
 	s.count[name]++
-	return true
+	return admitted
 }
 
 func (s *Server) leave(c *conn) {
