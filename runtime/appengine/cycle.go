@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pvkit/pvkit/pvrexport"
 	"github.com/pvkit/pvkit/runtime/appengine/ctrl"
 	"github.com/pvkit/pvkit/runtime/appengine/daemons"
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
@@ -246,17 +245,6 @@ func (c *cycle) systemOptions() system.Options {
 		GoalTimeout: time.Duration(c.settings.Int(settings.UpdaterGoalsTimeout)) * time.Second,
 		DevLog:      c.settings.Bool(settings.LogAutoDevlog),
 	}
-}
-
-// Trust judges the signatures of a state. The error's text is what the
-// progress of a revision says.
-type Trust func(*pvrexport.State) error
-
-func (c *cycle) trust(state *pvrexport.State) error {
-	if c.opts.Trust == nil {
-		return nil
-	}
-	return c.opts.Trust(state)
 }
 
 // cgroup is the name of the cgroup that everything runs below. Engines with

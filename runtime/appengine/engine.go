@@ -54,8 +54,8 @@ type Options struct {
 	Extract bool
 	// Rootless uses user namespaces even where they are not needed.
 	Rootless bool
-	// Trust judges the signatures of states; nil accepts all, as the
-	// appengine's configuration does.
+	// Trust judges the signatures of states; nil does what PV_SECUREBOOT_MODE
+	// says, with the stores of a device below PV_SYSTEM_ETCDIR.
 	Trust Trust
 
 	// RestartDelay is the pause between two cycles.
