@@ -219,7 +219,7 @@ func TestSlowConsole(t *testing.T) {
 		}
 	}
 	const all = 4096 * 1025 // each line with the terminal's \r
-	if got := len(text) + strings.Count(text, "\n") + missing; got < all || got > all+1000 || missing < 3<<20 {
+	if got := len(text) + strings.Count(text, "\n") + missing; got < all || got > all+10000 || missing < 3<<20 {
 		t.Errorf("%d bytes, %d missing", len(text), missing)
 	}
 	if _, exit := b.run(sandbox.Spec{Config: conf(t, "/prog spam:2048 exit:7"), Volumes: volumes}); exit.Code != 7 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -31,13 +32,20 @@ type Host struct {
 	notes    []string
 
 	starts chan func()
-	done   chan struct{} // the starter has ended
+	done   chan struct{}   // the starter has ended
+	life   context.Context // ends with Close
+	end    context.CancelCauseFunc
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
+	begun   sync.WaitGroup // calls of Start; no Add once closed
 	running map[*Container]bool
 	images  map[string]*sync.Mutex // by digest: who makes a copy
 }
+
+// ErrClosed is the reason why a Start ended that was under way when the Host was
+// closed, or came later.
+var ErrClosed = errors.New("the sandbox is closed")
 
 // ErrBusy means that another runtime uses the directory.
 var ErrBusy = errors.New("another runtime uses it")
@@ -67,6 +75,7 @@ func Open(ctx context.Context, o Options) (_ *Host, err error) {
 	h := &Host{opts: o, log: o.Log, stage: filepath.Join(o.RunDir, "root"),
 		starts: make(chan func()), done: make(chan struct{}),
 		running: map[*Container]bool{}, images: map[string]*sync.Mutex{}}
+	h.life, h.end = context.WithCancelCause(context.Background())
 	go h.starter()
 	defer func() {
 		if err != nil {
@@ -151,6 +160,12 @@ func (h *Host) sweep(ctx context.Context) error {
 	return errors.Join(err, unmountBelow(h.opts.VolDir))
 }
 
+func (h *Host) containers() []*Container {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.running))
+}
+
 // Close ends all containers and takes everything away, except for copies of
 // images.
 func (h *Host) Close(ctx context.Context) error {
@@ -160,11 +175,10 @@ func (h *Host) Close(ctx context.Context) error {
 		return nil
 	}
 	h.closed = true
-	var all []*Container
-	for c := range h.running {
-		all = append(all, c)
-	}
 	h.mu.Unlock()
+	h.end(ErrClosed)
+	h.begun.Wait()
+	all := h.containers()
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
 	for i, c := range all {

@@ -74,10 +74,8 @@ func (h *Host) Owner(pid int) (name string, ok bool) {
 }
 
 func (h *Host) namespaces() map[inode]string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	out := map[inode]string{}
-	for c := range h.running {
+	for _, c := range h.containers() {
 		c.mu.Lock()
 		if c.ns != (inode{}) {
 			out[c.ns] = c.name

@@ -56,6 +56,10 @@ func (h *Host) start(ctx context.Context, s Spec) (_ *Container, err error) {
 	if err := h.enlist(c); err != nil {
 		return nil, err
 	}
+	defer h.begun.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(h.life, func() { cancel(context.Cause(h.life)) })()
 	for _, w := range s.Config.Warnings {
 		c.log.Warn("lxc.container.conf: " + w.String())
 	}
@@ -77,7 +81,7 @@ func (h *Host) enlist(c *Container) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return errors.New("the sandbox is closed")
+		return ErrClosed
 	}
 	for other := range h.running {
 		if other.name == c.name {
@@ -85,6 +89,7 @@ func (h *Host) enlist(c *Container) error {
 		}
 	}
 	h.running[c] = true
+	h.begun.Add(1)
 	return nil
 }
 

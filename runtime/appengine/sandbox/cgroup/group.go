@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,8 +31,17 @@ type Group struct {
 	Warnings []string // settings that this machine has no place for
 	devices  []Setting
 	tree     *Tree
-	dir      *os.File // of the unified hierarchy, nil if there is none
-	in       []*hierarchy
+
+	mu  sync.Mutex // guards what follows
+	dir *os.File   // of the unified hierarchy, nil if there is none
+	in  []*hierarchy
+}
+
+// member lists the hierarchies that the group is in.
+func (g *Group) member() []*hierarchy {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.in)
 }
 
 // Create makes a container's group with its limits. What an earlier container
@@ -165,6 +175,8 @@ func (h *hierarchy) write(rel, file, value string) error {
 
 // FD is the directory of the unified group for clone3(2), -1 if there is none.
 func (g *Group) FD() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.dir == nil {
 		return -1
 	}
@@ -175,11 +187,13 @@ func (g *Group) FD() int {
 // make a group and not to move processes there: then the group goes, with a
 // warning.
 func (g *Group) Add(pid int) error {
-	for _, h := range slices.Clone(g.in) {
+	for _, h := range g.member() {
 		err := h.write(g.rel(h), "cgroup.procs", strconv.Itoa(pid))
 		if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
 			unix.Rmdir(h.path(g.rel(h)))
+			g.mu.Lock()
 			g.in = slices.DeleteFunc(g.in, func(x *hierarchy) bool { return x == h })
+			g.mu.Unlock()
 			g.Warnings = append(g.Warnings, fmt.Sprintf("it has no cgroup in %s, and no limits from there: %v", h.mount, err))
 			continue
 		}
@@ -194,7 +208,7 @@ func (g *Group) Add(pid int) error {
 // numbers them.
 func (g *Group) PIDs() []int {
 	var out []int
-	for _, h := range g.in {
+	for _, h := range g.member() {
 		h.walk(g.rel(h), func(dir string) {
 			for _, f := range fields(path.Join(dir, "cgroup.procs")) {
 				if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
@@ -225,7 +239,7 @@ func (h *hierarchy) walk(rel string, f func(dir string)) {
 // one instant. Without it the group is frozen, so that nothing can fork while
 // its processes get SIGKILL one by one, again and again until none is left.
 func (g *Group) Kill(ctx context.Context) error {
-	if u := g.tree.unified; u != nil && slices.Contains(g.in, u) {
+	if u := g.tree.unified; u != nil && slices.Contains(g.member(), u) {
 		err := os.WriteFile(u.path(path.Join(g.rel(u), "cgroup.kill")), []byte("1"), 0)
 		if errors.Is(err, fs.ErrNotExist) && !exists(u.path(g.rel(u))) {
 			err = nil
@@ -261,9 +275,9 @@ func exists(name string) bool {
 
 // freeze is best effort: a kill loop works without, only longer.
 func (g *Group) freeze(on bool) {
-	if h := g.tree.controller("freezer"); h != nil && slices.Contains(g.in, h) {
+	if h := g.tree.controller("freezer"); h != nil && slices.Contains(g.member(), h) {
 		os.WriteFile(h.path(path.Join(g.rel(h), "freezer.state")), []byte(map[bool]string{true: "FROZEN", false: "THAWED"}[on]), 0)
-	} else if u := g.tree.unified; u != nil && slices.Contains(g.in, u) {
+	} else if u := g.tree.unified; u != nil && slices.Contains(g.member(), u) {
 		os.WriteFile(u.path(path.Join(g.rel(u), "cgroup.freeze")), []byte(map[bool]string{true: "1", false: "0"}[on]), 0)
 	}
 }
@@ -271,17 +285,19 @@ func (g *Group) freeze(on bool) {
 // Close kills what is left and removes the group. It may be called twice.
 func (g *Group) Close(ctx context.Context) error {
 	var errs []error
+	g.mu.Lock()
 	if g.dir != nil {
 		errs = append(errs, g.dir.Close())
 		g.dir = nil
 	}
-	if slices.ContainsFunc(g.in, func(h *hierarchy) bool { return exists(h.path(g.rel(h))) }) {
+	g.mu.Unlock()
+	in := g.member()
+	if slices.ContainsFunc(in, func(h *hierarchy) bool { return exists(h.path(g.rel(h))) }) {
 		errs = append(errs, g.Kill(ctx))
-		for _, h := range g.in {
+		for _, h := range in {
 			errs = append(errs, h.remove(ctx, g.rel(h)))
 		}
 	}
-	g.in = nil
 	return errors.Join(errs...)
 }
 

@@ -175,6 +175,8 @@ func (c *Config) Own(n Namespace) bool {
 	switch {
 	case n == Mnt:
 		return true
+	case n == Net && slices.ContainsFunc(c.Net, func(i Interface) bool { return i.Type == "none" }):
+		return false // lxc.container.conf(5): none shares the host's network
 	case len(c.clone) > 0:
 		return slices.Contains(c.clone, string(n))
 	case n == User:
