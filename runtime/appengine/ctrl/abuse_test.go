@@ -47,6 +47,8 @@ func TestTooMuch(t *testing.T) {
 		{"a line without an end", strings.Repeat("G", 1<<20), tooLarge},
 		{"a field without an end", "GET /daemons HTTP/1.0\r\nA: " + strings.Repeat("x", 1<<20), tooLarge},
 		{"fields without an end", "GET /daemons HTTP/1.0\r\n" + strings.Repeat("A: b\r\n", 1<<18), tooLarge},
+		{"many fields", "GET /daemons HTTP/1.0\r\n" + strings.Repeat("A: b\r\n", 129) + "\r\n", tooLarge},
+		{"not too many", "GET /nope HTTP/1.0\r\n" + strings.Repeat("A: b\r\n", 128) + "\r\n", unknown10("/nope")},
 		{"a trailer without an end", "POST /signal HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("A: b\r\n", 1<<18), tooLarge},
 		{"zeros", strings.Repeat("\x00", 1<<20), tooLarge},
 		{"a body of 2 MB for 4 KB", "POST /signal HTTP/1.0\r\nContent-Length: 2000000\r\n\r\n" + strings.Repeat("x", 2000000),

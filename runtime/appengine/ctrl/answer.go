@@ -20,7 +20,7 @@ func (s *Server) answer(c *conn, h *head, b *body) *reply {
 	open := routes[0].open()
 	caller, err := s.caller(c.peer)
 	if err != nil {
-		s.o.Log.Warn("a request from nobody", "target", h.target, "error", err)
+		s.o.Log.Warn("a request from nobody", "target", brief(h.target), "error", err)
 		if open {
 			return refusal(failed(http.StatusInternalServerError, "Internal error, unknown caller"))
 		}
@@ -47,7 +47,7 @@ func (s *Server) answer(c *conn, h *head, b *body) *reply {
 	if e == route.Failed {
 		log = s.o.Log.Error
 	}
-	log("a request is refused", "caller", caller.Name, "method", h.method, "target", h.target, "status", e.Status, "error", err)
+	log("a request is refused", "caller", caller.Name, "method", h.method, "target", brief(h.target), "status", e.Status, "error", err)
 	return refusal(e)
 }
 

@@ -121,7 +121,7 @@ func (c *conn) next() bool {
 		return false
 	}
 	if !h.local() {
-		c.s.o.Log.Warn("a request for another host", "target", h.target, "host", h.fields.Get("Host"))
+		c.s.o.Log.Warn("a request for another host", "target", brief(h.target), "host", brief(h.fields.Get("Host")))
 		return false
 	}
 	size, err := h.framing()
@@ -194,7 +194,7 @@ func (c *conn) flow(text []byte, h *head, r *reply) bool {
 	}
 	if err := r.stream(w); err != nil {
 		// The client sees that the last chunk is missing. On HTTP/1.0 it cannot.
-		c.s.o.Log.Debug("a reply ends early", "target", h.target, "error", err)
+		c.s.o.Log.Debug("a reply ends early", "target", brief(h.target), "error", err)
 		return false
 	}
 	if chunks, ok := w.Writer.(chunkWriter); ok {

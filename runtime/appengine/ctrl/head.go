@@ -14,12 +14,16 @@ import (
 // trailer.
 const maxHead = 64 << 10
 
+// maxFields is how many fields a head may have. They take more room than they
+// took on the wire, for as long as the request does.
+const maxFields = 128
+
 // head is a request's first part.
 type head struct {
 	method string
-	target string // as it was sent
-	old    bool   // HTTP/1.0
-	fields textproto.MIMEHeader
+	target string               // as it was sent
+	old    bool                 // HTTP/1.0
+	fields textproto.MIMEHeader // those that mean something here
 }
 
 // wireError is what the client is told about a request that is not one that
@@ -61,7 +65,27 @@ func readHead(br *bufio.Reader) (*head, error) {
 		}
 		return nil, noEOF(err)
 	}
+	n := 0
+	for key, values := range h.fields {
+		n += len(values)
+		switch key {
+		case "Connection", "Content-Length", "Expect", "Host", "If-None-Match", "Last-Event-Id", "Prefer", "Transfer-Encoding":
+		default:
+			delete(h.fields, key)
+		}
+	}
+	if n > maxFields {
+		return nil, &wireError{http.StatusRequestEntityTooLarge, "the request has more than 128 header fields"}
+	}
 	return h, nil
+}
+
+// brief is what a client sent, for the log.
+func brief(text string) string {
+	if len(text) > 200 {
+		return text[:200] + "…"
+	}
+	return text
 }
 
 // requestLine takes "GET /path HTTP/1.0" apart. As with libevent, any minor
