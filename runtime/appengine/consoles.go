@@ -20,10 +20,7 @@ import (
 // containers, pv-fd-log for those with the role mgmt. Whom a message is from is
 // what the sandbox says of its sender.
 func (c *cycle) serveLogs(ctx context.Context) error {
-	id := logs.Identity{Owner: func(pid int) (string, bool) {
-		name, ok := c.host.Owner(pid)
-		return name, ok && name != ""
-	}}
+	id := logs.Identity{Owner: c.host.Owner}
 	for name, serve := range map[string]func(context.Context, *net.UnixListener, logs.Identity) error{
 		logSocket: c.logs.ServeLog, fdSocket: c.logs.ServeFD,
 	} {

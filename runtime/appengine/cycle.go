@@ -137,7 +137,10 @@ func (c *cycle) startLogs(ctx context.Context, rev string) error {
 	if err != nil {
 		return err
 	}
-	if c.logs, err = logs.New(filepath.Join(c.store.Dir(), "logs"), conf, logs.Options{Stdout: c.opts.Stdout}); err != nil {
+	if c.logs, err = logs.New(filepath.Join(c.store.Dir(), "logs"), conf, logs.Options{
+		Stdout: c.opts.Stdout,
+		Note:   func(text string) { c.events.send(Event{Kind: EventNote, Text: text}) },
+	}); err != nil {
 		return err
 	}
 	c.background(ctx, func(ctx context.Context) { _ = c.logs.Run(ctx) })

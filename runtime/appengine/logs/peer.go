@@ -18,9 +18,10 @@ type Identity struct {
 	// senders that have ended before they are looked at, such as logger(1),
 	// which Owner cannot.
 	Platform string
-	// Owner tells which container a process belongs to; false means none,
-	// which is the host. It is asked where Platform is empty. A process that
-	// has ended when Owner returns is nobody: its number may be another's.
+	// Owner tells which container a process belongs to; an empty name is the
+	// host, and false means that it cannot be told: then the sender is nobody.
+	// It is asked where Platform is empty. A process that has ended when Owner
+	// returns is nobody too: its number may be another's.
 	Owner func(pid int) (container string, ok bool)
 }
 
@@ -50,12 +51,12 @@ func (id Identity) of(pid, pidfd int) sender {
 	}
 	name, ok := id.Owner(pid)
 	switch {
-	case ended(pidfd):
+	case !ok || ended(pidfd):
 		return sender{platform: unknown}
-	case ok:
-		return sender{platform: name}
+	case name == "":
+		return sender{platform: Pantavisor, host: true}
 	}
-	return sender{platform: Pantavisor, host: true}
+	return sender{platform: name}
 }
 
 // ended says whether the process of a pidfd is gone.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -264,7 +263,7 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	var notes syncBuffer
-	s := serve(t, dir, logs.DefaultConfig(), logs.Options{Note: slog.New(slog.NewTextHandler(&notes, nil))})
+	s := serve(t, dir, logs.DefaultConfig(), logs.Options{Note: func(text string) { fmt.Fprintln(&notes, text) }})
 	src := s.Source("web", logs.Console, logs.Info)
 	line := strings.Repeat("z", 127) + "\n"
 	total := 0

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path"
 	"sync"
@@ -34,9 +33,9 @@ const (
 // Options are what a Server gets from outside. The zero value works.
 type Options struct {
 	Stdout io.Writer // for the stdout outputs; nil drops them
-	// Note takes what cannot be logged, such as that the disk is full. It must
-	// not be a logger of this server. Nil drops it.
-	Note   *slog.Logger
+	// Note takes what cannot be logged: that logs cannot be written. It must
+	// not wait for this server. Nil drops it.
+	Note   func(text string)
 	Clock  func() time.Time     // nil means time.Now
 	Uptime func() time.Duration // nil means the machine's
 }
@@ -74,7 +73,7 @@ type Server struct {
 // What it takes before Run waits, within its bounds.
 func New(dir string, cfg Config, opts Options) (*Server, error) {
 	if opts.Note == nil {
-		opts.Note = slog.New(slog.DiscardHandler)
+		opts.Note = func(string) {}
 	}
 	if opts.Clock == nil {
 		opts.Clock = time.Now

@@ -21,7 +21,7 @@ import (
 // web says that every living process is in the container web.
 var web = logs.Identity{Owner: func(int) (string, bool) { return "web", true }}
 
-var host = logs.Identity{Owner: func(int) (string, bool) { return "", false }}
+var host = logs.Identity{Owner: func(int) (string, bool) { return "", true }}
 
 // running runs something until the test ends.
 func running(t testing.TB, run func(ctx context.Context) error) {
@@ -129,6 +129,21 @@ func TestHostSenders(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	if got := read(t, dir, "0/web/app"); got != "for a container\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestSenderOfWhomNothingCanBeTold is not the host, and claims nothing.
+func TestSenderOfWhomNothingCanBeTold(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, dir, logs.DefaultConfig(), logs.Options{})
+	file := serveLog(t, s, logs.Identity{Owner: func(int) (string, bool) { return "", false }})
+	send(t, "unix", file, binaryMessage(3, "pantavisor", "init", "forged\n"))
+	flush(t, s)
+	if got := read(t, dir, "0/unknown-platform/init"); got != "forged\n" {
+		t.Errorf("%q", got)
+	}
+	if got := read(t, dir, "0/pantavisor/pantavisor.log"); got != "" {
 		t.Errorf("%q", got)
 	}
 }
@@ -252,8 +267,8 @@ func TestSenderThatEnded(t *testing.T) {
 		id   logs.Identity
 		want string
 	}{
-		{logs.Identity{Owner: func(int) (string, bool) { return "", false }}, "unknown-platform"},
-		{logs.Identity{Owner: func(int) (string, bool) { return "web", true }}, "unknown-platform"},
+		{host, "unknown-platform"},
+		{web, "unknown-platform"},
 		{logs.Identity{Platform: "db"}, "db"},
 	} {
 		file := filepath.Join(t.TempDir(), "log")

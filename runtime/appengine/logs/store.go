@@ -100,7 +100,7 @@ func (t *store) block(k *sink, err error) {
 		return
 	}
 	t.full = true
-	t.s.opts.Note.Error("logs cannot be written: they wait, and what finds no room is dropped", "file", k.name, "error", err)
+	t.s.opts.Note(fmt.Sprintf("logs cannot be written: they wait, and what finds no room is dropped: %s: %v", k.name, err))
 }
 
 // open opens a sink's file, and opens it anew where somebody has removed it.
