@@ -170,7 +170,7 @@ const quiet = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_N
 // a user namespace may not have one.
 func (c *child) system(kind, target string, attr uint64) (int, error) {
 	fd, err := mnt.FS(kind, kind, mnt.Options{Set: attr})
-	if err != nil && c.Rootless {
+	if err != nil && (c.Rootless || errors.Is(err, unix.EPERM)) {
 		var src *inroot.File
 		if src, err = c.source(target); err != nil {
 			return -1, err

@@ -16,6 +16,9 @@ import (
 // mountRoot makes the container's root and attaches it to the stage.
 func (c *child) mountRoot() error {
 	if err := mnt.Private(); err != nil {
+		if c.Rootless { // kernel.apparmor_restrict_unprivileged_userns, for one
+			err = fmt.Errorf("%w (a user namespace was made, and a policy of this machine takes its rights away)", err)
+		}
 		return fmt.Errorf("make the mounts private: %w", err)
 	}
 	r := c.Config.Rootfs

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -49,9 +51,9 @@ type enterJob struct {
 // of a container's process, and waits for it. It is all that pventer and
 // lxc-attach do and needs no Host. When ctx ends, so does the program.
 //
-// A container with a user namespace (rootless) cannot be entered like this: Go
+// A container with a user namespace (rootless) is entered with nsenter(1): Go
 // programs have threads, and setns(2) into a user namespace takes a process
-// without. ErrUserNamespace says so.
+// without. Where there is no nsenter the error is ErrUserNamespace.
 func Enter(ctx context.Context, pid int, p Process) (Exit, error) {
 	exit, err := enter(ctx, pid, p)
 	if err != nil {
@@ -61,10 +63,15 @@ func Enter(ctx context.Context, pid int, p Process) (Exit, error) {
 }
 
 // ErrUserNamespace is a container that only a program without threads can enter.
-var ErrUserNamespace = errors.New("it is in a user namespace of its own: use nsenter --all --target")
+var ErrUserNamespace = errors.New("it is in a user namespace of its own, which needs the program nsenter (util-linux)")
 
 func enter(ctx context.Context, pid int, p Process) (Exit, error) {
 	j, err := newEnterJob(pid, p)
+	if errors.Is(err, ErrUserNamespace) {
+		if tool, lerr := exec.LookPath("nsenter"); lerr == nil {
+			return enterWith(ctx, tool, pid, p, j)
+		}
+	}
 	if err != nil {
 		return Exit{}, err
 	}
@@ -126,6 +133,50 @@ func enter(ctx context.Context, pid int, p Process) (Exit, error) {
 	return Exit{Code: state.ExitCode()}, context.Cause(ctx)
 }
 
+// enterWith enters with nsenter. A terminal is the caller's own.
+func enterWith(ctx context.Context, tool string, pid int, p Process, j *enterJob) (Exit, error) {
+	args := []string{"--target", strconv.Itoa(pid), "--wd=" + fmt.Sprintf("/proc/%d/root%s", pid, j.Process.Dir)}
+	for _, n := range joined {
+		if j.Flags&n.flag != 0 { // --all would also try those that are the host's
+			args = append(args, n.option)
+		}
+	}
+	if p.UID == 0 && p.GID == 0 {
+		args = append(args, "--preserve-credentials") // who runs us is root there
+	} else {
+		args = append(args, "--setuid", strconv.FormatUint(uint64(p.UID), 10), "--setgid", strconv.FormatUint(uint64(p.GID), 10))
+	}
+	cmd := exec.CommandContext(ctx, tool, append(append(args, "--"), j.Process.Args...)...)
+	cmd.Env = append([]string{}, p.Env...)
+	for _, f := range []struct {
+		file *os.File
+		set  func(*os.File)
+	}{{p.Stdin, func(f *os.File) { cmd.Stdin = f }}, {p.Stdout, func(f *os.File) { cmd.Stdout = f }}, {p.Stderr, func(f *os.File) { cmd.Stderr = f }}} {
+		if f.file != nil {
+			f.set(f.file)
+		}
+	}
+	err := cmd.Run()
+	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+		return Exit{}, err
+	}
+	if ws := cmd.ProcessState.Sys().(syscall.WaitStatus); ws.Signaled() {
+		return Exit{-1, ws.Signal()}, context.Cause(ctx)
+	}
+	return Exit{Code: cmd.ProcessState.ExitCode()}, context.Cause(ctx)
+}
+
+// joined are the namespaces of a container that a program joins, with the
+// options of nsenter(1).
+var joined = []struct {
+	name, option string
+	flag         int
+}{
+	{"user", "--user", unix.CLONE_NEWUSER}, {"mnt", "--mount", unix.CLONE_NEWNS}, {"pid", "--pid", unix.CLONE_NEWPID},
+	{"uts", "--uts", unix.CLONE_NEWUTS}, {"ipc", "--ipc", unix.CLONE_NEWIPC}, {"net", "--net", unix.CLONE_NEWNET},
+	{"cgroup", "--cgroup", unix.CLONE_NEWCGROUP},
+}
+
 // newEnterJob looks at the process before anything is joined.
 func newEnterJob(pid int, p Process) (*enterJob, error) {
 	j := &enterJob{PID: pid}
@@ -137,11 +188,7 @@ func newEnterJob(pid int, p Process) (*enterJob, error) {
 	if p.Dir == "" {
 		j.Process.Dir = "/"
 	}
-	for _, n := range []struct {
-		name string
-		flag int
-	}{{"mnt", unix.CLONE_NEWNS}, {"pid", unix.CLONE_NEWPID}, {"uts", unix.CLONE_NEWUTS}, {"ipc", unix.CLONE_NEWIPC},
-		{"net", unix.CLONE_NEWNET}, {"cgroup", unix.CLONE_NEWCGROUP}, {"user", unix.CLONE_NEWUSER}} {
+	for _, n := range joined {
 		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, n.name))
 		if err != nil {
 			return nil, err
@@ -155,7 +202,7 @@ func newEnterJob(pid int, p Process) (*enterJob, error) {
 		}
 	}
 	if j.Flags&unix.CLONE_NEWUSER != 0 {
-		return nil, ErrUserNamespace
+		return j, ErrUserNamespace
 	}
 	var err error
 	j.Caps, j.NoNew, err = bounds(pid)

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -82,6 +83,9 @@ func Open(ctx context.Context, o Options) (_ *Host, err error) {
 			err = errors.Join(fmt.Errorf("open the sandbox at %s: %w", o.RunDir, err), h.Close(ctx))
 		}
 	}()
+	if err := checkKernel(); err != nil {
+		return nil, err
+	}
 	for _, dir := range []string{o.RunDir, h.stage, o.VolDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
@@ -104,11 +108,37 @@ func Open(ctx context.Context, o Options) (_ *Host, err error) {
 	if !isSealed(h.program) {
 		h.notes = append(h.notes, "children run from the program's file, because this kernel lets no program run from sealed memory")
 	}
+	if h.rootless {
+		h.probe()
+	}
 	for _, n := range h.notes {
 		h.log.Warn(n)
 	}
 	return h, nil
 }
+
+// checkKernel looks for the newest system call that everything needs.
+func checkKernel() error {
+	if err := unix.MountSetattr(-1, "", unix.AT_EMPTY_PATH, &unix.MountAttr{}); err == unix.ENOSYS {
+		return fmt.Errorf("mount_setattr(2): Linux 5.12 or newer is needed: %w", err)
+	}
+	return nil
+}
+
+// probe finds out whether a user may make namespaces here.
+func (h *Host) probe() {
+	attr := &os.ProcAttr{Files: []*os.File{nil, nil, nil}, Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}}
+	h.maps.prepare(attr.Sys)
+	p, err := os.StartProcess(h.programPath(), []string{initName}, attr) // it has no job, so it ends
+	if err != nil {
+		h.notes = append(h.notes, fmt.Sprintf("rootless: no container can start, because this machine lets a user make no user namespace: %v", err))
+		return
+	}
+	p.Wait()
+}
+
+// programPath names the sealed copy for exec.
+func (h *Host) programPath() string { return fmt.Sprintf("/proc/self/fd/%d", h.program.Fd()) }
 
 // Notes says what this machine cannot do, one thing each.
 func (h *Host) Notes() []string { return slices.Clone(h.notes) }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -89,4 +90,20 @@ func (h *Host) unpack(ctx context.Context, f *os.File, dir string) error {
 		h.log.Info("a copy of an image has no owners or devices that this user may not make", "image", f.Name(), "things", len(skipped))
 	}
 	return nil
+}
+
+// Prune removes the copies of images whose digests are not kept. A copy that a
+// mounted volume uses must be among those.
+func (h *Host) Prune(keep []string) error {
+	entries, err := os.ReadDir(h.opts.ImageDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	for _, e := range entries {
+		if !slices.Contains(keep, e.Name()) {
+			errs = append(errs, removeAll(filepath.Join(h.opts.ImageDir, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -55,6 +56,11 @@ func rootless(dir, img, cmd string, more []string) int {
 			err := run.Kill(ctx)
 			fmt.Print(out.String())
 			return err
+		}
+		if strings.Contains(cmd, "stubborn") {
+			exit, err := sandbox.Enter(ctx, run.PID(), sandbox.Process{Args: []string{"/prog", "id", "hostname", "pwd", "exit:3"}, Dir: "/tmp", Stdout: os.Stdout, Stderr: os.Stderr})
+			fmt.Println(exit, err)
+			return errors.Join(err, run.Kill(ctx))
 		}
 		exit, err := run.Wait(ctx)
 		fmt.Print(out.String())
@@ -162,6 +168,13 @@ func TestRootless(t *testing.T) {
 		out, _ := run(t, dir, "/prog id", "lxc.init.uid = 5")
 		if want := "user or group 5: this user namespace knows none above 0"; !strings.Contains(out, want) {
 			t.Errorf("got %q, want %s", out, want)
+		}
+	})
+	t.Run("enter", func(t *testing.T) {
+		testreq.Tool(t, "nsenter")
+		out, log := run(t, dir, "/prog stubborn")
+		if _, rest, _ := strings.Cut(out, " "); rest != "0 0 []\napp\n/tmp\nexit status 3 <nil>\n" {
+			t.Errorf("got %q; log %s", out, log)
 		}
 	})
 	t.Run("network of its own", func(t *testing.T) {

@@ -67,6 +67,10 @@ func TestFeatures(t *testing.T) {
 		"proc own":              {cmd: "exists:/proc/2 exists:/proc/1", want: "2 false\n1 true\n"},
 		"sysctl":                {cmd: "cat:/proc/sys/kernel/hostname", conf: []string{"lxc.mount.auto = proc:rw", "lxc.sysctl.kernel.hostname = fromctl"}, want: "fromctl\n"},
 		"sys ro":                {cmd: "open:/sys/kernel/profiling", conf: []string{"lxc.mount.auto = sys:ro"}, want: "error: open /sys/kernel/profiling: read-only file system\n"},
+		"sys mixed":             {cmd: "open:/sys/devices/virtual/net/lo/ifalias open:/sys/kernel/profiling", conf: []string{"lxc.mount.auto = sys:mixed"}, spec: sandbox.Spec{OwnNet: true}, want: "opened /sys/devices/virtual/net/lo/ifalias\nerror: open /sys/kernel/profiling: read-only file system\n"},
+		"pty max":               {cmd: "ptys:20", conf: []string{"lxc.pty.max = 6", "lxc.tty.max = 2"}, want: "3 terminals\n"},
+		"no console":            {cmd: "echo:unseen write:/data/x=kept", conf: []string{"lxc.console.path = none", "lxc.mount.entry = /volumes/app/docker--data data none bind,rw,create=dir 0 0"}, want: ""},
+		"loop of none":          {cmd: "exists:/sys/class/net/lo", conf: []string{"lxc.namespace.keep = user ipc", "lxc.net.0.type = none"}, want: "lo true\n"},
 		"dev":                   {cmd: "ls:/dev", want: "console\nfd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\ntty1\ntty2\nurandom\nzero\n"},
 		"dev nodes":             {cmd: "stat:/dev/null stat:/dev/zero readlink:/dev/ptmx", want: "/dev/null 20666 0:0 1:3\n/dev/zero 20666 0:0 1:5\npts/ptmx\n"},
 		"no autodev":            {cmd: "ls:/dev", conf: []string{"lxc.autodev = 0", "lxc.tty.max = 0"}, want: "console\npts\n"},
@@ -129,5 +133,34 @@ func TestStartErrors(t *testing.T) {
 				t.Errorf("got %T", err)
 			}
 		})
+	}
+}
+
+// What is written stays in a volume that lasts, and goes with one that does not.
+func TestPersistence(t *testing.T) {
+	b := open(t)
+	img, err := image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(b.dir, "perm")
+	for _, c := range []struct {
+		upper sandbox.Volume
+		want  string
+	}{
+		{sandbox.Volume{Name: "lxc-overlay", Dir: dir}, "1"}, {sandbox.Volume{Name: "lxc-overlay", Dir: dir}, "11"},
+		{sandbox.Volume{Name: "lxc-overlay", Tmpfs: true}, "1"}, {sandbox.Volume{Name: "lxc-overlay", Tmpfs: true}, "1"},
+	} {
+		m, err := b.Mount(t.Context(), "app", []sandbox.Volume{{Name: "root.squashfs", Image: img}, c.upper})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _ := b.run(sandbox.Spec{Config: conf(t, "/prog append:/var/lib/n=1 cat:/var/lib/n"), Volumes: m.Volumes()})
+		if out != c.want {
+			t.Errorf("%+v: got %q, want %q", c.upper, out, c.want)
+		}
+		if err := m.Unmount(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

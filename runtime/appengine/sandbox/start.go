@@ -268,12 +268,11 @@ func (c *Container) fork(flags uintptr, reports, jobs *os.File) error {
 	if h.rootless {
 		h.maps.prepare(attr.Sys)
 	}
-	program := fmt.Sprintf("/proc/self/fd/%d", h.program.Fd())
 	h.onStarter(func() {
-		c.process, err = os.StartProcess(program, []string{initName}, attr)
+		c.process, err = os.StartProcess(h.programPath(), []string{initName}, attr)
 		if err != nil && attr.Sys.UseCgroupFD { // an older kernel, or a group that may only be joined later
 			attr.Sys.UseCgroupFD = false
-			c.process, err = os.StartProcess(program, []string{initName}, attr)
+			c.process, err = os.StartProcess(h.programPath(), []string{initName}, attr)
 		}
 	})
 	if err != nil {

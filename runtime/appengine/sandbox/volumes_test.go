@@ -106,6 +106,12 @@ func TestUnpacked(t *testing.T) {
 	if entries, err := os.ReadDir(filepath.Join(b.dir, "run", "images")); len(entries) != 1 {
 		t.Errorf("%d copies, %v", len(entries), err)
 	}
+	if err := b.Prune(nil); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(filepath.Join(b.dir, "run", "images")); len(entries) != 0 {
+		t.Errorf("%d copies after pruning, %v", len(entries), err)
+	}
 	if _, err := b.Mount(t.Context(), "d", []sandbox.Volume{{Name: "r", Image: img, Digest: "../../x"}}); err == nil {
 		t.Error("a digest that is none was taken")
 	}

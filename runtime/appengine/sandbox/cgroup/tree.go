@@ -56,21 +56,24 @@ func Open(name string) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this process's cgroup: %w", err)
 	}
+	var failed []string
 	for _, h := range all {
-		switch {
-		case h.unified && t.unified == nil:
-			if err := t.place(h, own); err != nil {
-				t.note("cgroup v2 at %s cannot be used: %v", h.mount, err)
-				continue
-			}
+		useful := slices.ContainsFunc(h.controllers, func(c string) bool { return slices.Contains(wanted, c) })
+		if h.unified && t.unified != nil || !h.unified && !useful {
+			continue
+		}
+		if err := t.place(h, own); err != nil {
+			failed = append(failed, fmt.Sprintf("%s: %v", h.mount, err))
+			continue
+		}
+		if h.unified {
 			t.unified = h
-		case !h.unified && slices.ContainsFunc(h.controllers, func(c string) bool { return slices.Contains(wanted, c) }):
-			if err := t.place(h, own); err != nil {
-				t.note("cgroup v1 %s at %s cannot be used: %v", strings.Join(h.controllers, ","), h.mount, err)
-				continue
-			}
+		} else {
 			t.v1 = append(t.v1, h)
 		}
+	}
+	if len(failed) > 0 {
+		t.note("%d of this machine's %d cgroup hierarchies cannot be used; the first is %s", len(failed), len(all), failed[0])
 	}
 	t.control()
 	return t, nil

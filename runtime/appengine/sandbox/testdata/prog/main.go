@@ -49,6 +49,26 @@ var commands = map[string]func(string) error{
 		name, text, _ := strings.Cut(s, "=")
 		return os.WriteFile(name, []byte(text), 0o644)
 	},
+	"append": func(s string) error {
+		name, text, _ := strings.Cut(s, "=")
+		f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+		if err == nil {
+			f.WriteString(text)
+			err = f.Close()
+		}
+		return err
+	},
+	"ptys": func(s string) error { // how many can be opened
+		n, most := 0, 0
+		fmt.Sscan(s, &most)
+		for range most {
+			if _, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0); err == nil {
+				n++
+			}
+		}
+		fmt.Println(n, "terminals")
+		return nil
+	},
 	"mkdir": func(s string) error { return os.Mkdir(s, 0o755) },
 	"rm":    os.Remove,
 	"link":  func(s string) error { to, at, _ := strings.Cut(s, "="); return os.Symlink(to, at) },
