@@ -71,7 +71,7 @@ var table = []rule{
 	{"runtime/appengine/logs", []string{"internal/atomicfile", "internal/unixsock"}, []string{"golang.org/x/sys", "github.com/klauspost/compress"}},
 	{"runtime/appengine/daemons", []string{"runtime/pvctrl"}, []string{"golang.org/x/sys"}},
 	{"runtime/appengine/ctrl", []string{"runtime/pvctrl", "internal/unixsock"}, []string{"golang.org/x/sys"}},
-	{"runtime/appengine/ctrl/ctrltest", []string{"runtime/pvctrl", "runtime/appengine/ctrl"}, nil},
+	{"runtime/appengine/ctrl/ctrltest", []string{"runtime/pvctrl", "runtime/appengine/ctrl", "internal/unixsock"}, []string{"golang.org/x/sys"}},
 	{"runtime/appengine/network", []string{"runtime/appengine/system"}, []string{"golang.org/x/sys", "github.com/vishvananda/netlink", "github.com/google/nftables"}},
 	{"runtime/appengine/sandbox", []string{"pvrexport/rootfs", "pvrexport/squashfs", "internal/atomicfile", "internal/unixsock", "runtime/appengine/sandbox/*"}, []string{"golang.org/x/sys"}},
 	{"runtime/appengine/sandbox/lxcconf", []string{"pvrexport/manifest"}, []string{"golang.org/x/sys"}},

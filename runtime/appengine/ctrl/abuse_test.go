@@ -175,6 +175,47 @@ func TestBrokenUpload(t *testing.T) {
 	alive(t, socket)
 }
 
+// Of large states only a few are in memory at a time; small ones do not wait.
+func TestManyStates(t *testing.T) {
+	m := ctrltest.NewMachine(nil)
+	socket := serve(t, ctrl.Options{Backend: m.Backend(), Owner: as(pvctrl.HostName), PaceTime: 300 * time.Millisecond})
+	const size = 8 << 20
+	piece := make([]byte, 64<<10)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 4 {
+		c := dial(t, socket)
+		fmt.Fprintf(c, "PUT /steps/locals/s%d HTTP/1.1\r\nContent-Length: %d\r\n\r\n", i, size)
+		if _, err := c.Write(piece); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() { // slowly, but without a stop
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(50 * time.Millisecond):
+					c.Write(piece)
+				}
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond) // until they all have their places
+	big := fmt.Sprintf("PUT /steps/locals/big HTTP/1.0\r\nContent-Length: %d\r\n\r\n", size)
+	if got, want := talk(t, socket, big), "HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1"+json10+`{"Error":"Too many uploads. Try again"}`; got != want {
+		t.Errorf("one more: %q, want %q", got, want)
+	}
+	small := "PUT /steps/locals/small HTTP/1.0\r\nContent-Length: 39\r\n\r\n" + `{"#spec":"pantavisor-service-system@1"}`
+	if got := talk(t, socket, small); got != "HTTP/1.0 200 OK"+json10 {
+		t.Errorf("a small one: %q", got)
+	}
+	if got := talk(t, socket, strings.Replace(big, fmt.Sprint(size), fmt.Sprint(16<<20+1), 1)); !strings.HasPrefix(got, "HTTP/1.0 507 ") {
+		t.Errorf("one that is too large: %q", got)
+	}
+	close(stop)
+	wg.Wait()
+}
+
 // A client that closes its sending side, or goes, is served.
 func TestClientGoes(t *testing.T) {
 	m := ctrltest.NewMachine(nil)

@@ -30,6 +30,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	ctrltest.Child()
 	if os.Args[0] == childMarker {
 		child(os.Args[1:])
 		return
@@ -371,6 +372,66 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("%q became another one: %s", c.name, got)
 		}
 	}
+}
+
+// A process is of the container in whose cgroup it is.
+func TestInsideCgroup(t *testing.T) {
+	testreq.Root(t)
+	mount, err := cgroup2()
+	testreq.Feature(t, "cgroup2", err == nil, "there is no cgroup2 file system to write to")
+	cgroup := filepath.Join(mount, fmt.Sprintf("pv-ctrl-test-%d", os.Getpid()))
+	inside := filepath.Join(cgroup, "lxc", ctrltest.Norole)
+	if err := os.MkdirAll(inside, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for dir := inside; dir != mount; dir = filepath.Dir(dir) {
+			if err := os.Remove(dir); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	socket := serve(t, ctrl.Options{Backend: ctrltest.NewMachine(nil).Backend(), Owner: byCgroup})
+	c, err := ctrltest.DialInside(inside, socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := request(c); got != "HTTP/1.1 403 Forbidden" {
+		t.Errorf("from inside: %s", got)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := request(dial(t, socket)); got != "HTTP/1.1 200 OK" {
+		t.Errorf("from outside: %s", got)
+	}
+}
+
+// cgroup2 is where the unified hierarchy is mounted and can be written to.
+func cgroup2() (string, error) {
+	for _, dir := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		try := filepath.Join(dir, fmt.Sprintf("pv-ctrl-try-%d", os.Getpid()))
+		if _, err := os.Stat(filepath.Join(dir, "cgroup.controllers")); err == nil && os.Mkdir(try, 0o755) == nil {
+			return dir, os.Remove(try)
+		}
+	}
+	return "", os.ErrNotExist
+}
+
+// byCgroup is an owner that reads the unified hierarchy.
+func byCgroup(pid int) (string, bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return "", false
+	}
+	for line := range strings.Lines(string(text)) {
+		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
+			if _, name, ok := strings.Cut(path, "/lxc/"); ok {
+				return name, true
+			}
+		}
+	}
+	return pvctrl.HostName, true
 }
 
 // The host's processes are told apart by what the kernel says about them.
