@@ -1,11 +1,8 @@
 package appengine
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/pvkit/pvkit/runtime/appengine/ctrl"
@@ -134,28 +131,7 @@ func (r running) UnloadDrivers(context.Context, string, string) error { return n
 // shown answers for the settings.
 type shown struct{ *cycle }
 
-// Aliases lists the members of the flat document in their order.
-func (s shown) Aliases(context.Context) ([]pvctrl.Alias, error) {
-	var all []pvctrl.Alias
-	d := json.NewDecoder(bytes.NewReader(s.settings.Flat()))
-	d.UseNumber()
-	if _, err := d.Token(); err != nil {
-		return nil, err
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
-		a := pvctrl.Alias{Name: fmt.Sprint(name)}
-		if err := d.Decode(&a.Value); err != nil {
-			return nil, err
-		}
-		all = append(all, a)
-	}
-	return all, nil
-}
-
+func (s shown) Aliases(context.Context) ([]pvctrl.Alias, error)    { return s.settings.Aliases(), nil }
 func (s shown) Settings(context.Context) ([]pvctrl.Setting, error) { return s.settings.List(), nil }
 
 // helpers answers for the daemons.

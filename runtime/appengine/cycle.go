@@ -166,16 +166,30 @@ func (c *cycle) source(name string) *logs.Source {
 	return s.(*logs.Source)
 }
 
+// configureLogs lets the log server follow a changed setting.
+func (c *cycle) configureLogs() {
+	if c.logs == nil {
+		return // it starts with the setting
+	}
+	conf, err := c.logConfig()
+	if err != nil {
+		c.log.Warn("the log server keeps its settings", "error", err)
+		return
+	}
+	c.logs.Configure(conf)
+}
+
 // logConfig reads the log server's settings.
 func (c *cycle) logConfig() (logs.Config, error) {
 	t := c.settings
-	space, err := c.store.Space()
+	total, tmpfs, err := logs.FileSystem(c.store.Dir())
 	if err != nil {
 		return logs.Config{}, err
 	}
-	size, err := t.LogLimit(space.Total, false)
+	size, err := t.LogLimit(total, tmpfs)
 	return logs.Config{
-		Level: logs.Level(t.Int(settings.LogLevel)), Outputs: logs.Outputs(t.Int(settings.LogServerOutputs)) | logs.OutputUpdate,
+		Absolute: t.Word(settings.LogTimestamp) == "absolute",
+		Level:    logs.Level(t.Int(settings.LogLevel)), Outputs: logs.Outputs(t.Int(settings.LogServerOutputs)) | logs.OutputUpdate,
 		MaxSize:    size,
 		Hysteresis: t.Int(settings.LogHysteresisFactor), Rotate: t.Int(settings.LogRotateFactor),
 		FileTreeTime: t.Text(settings.LogFiletreeTimestampFormat), SingleFileTime: t.Text(settings.LogSinglefileTimestampFormat),

@@ -67,10 +67,12 @@ func (m meta) overrides(key, value string, set bool) {
 	}
 	if !set {
 		m.settings.Restore(key)
+		m.configureLogs()
 		return
 	}
 	switch err := m.settings.Override(key, value); {
 	case err == nil:
+		m.configureLogs()
 		m.log.Info("setting overridden by user metadata", "key", key)
 	case errors.Is(err, settings.ErrUnknown):
 	default:

@@ -103,13 +103,8 @@ func (t *Table) Set(name, text string, from Origin) error {
 }
 
 // Override sets a value from the user metadata of the device. A key that is no
-// setting is left alone: most metadata is something else.
-func (t *Table) Override(name, text string) error {
-	if err := t.Set(name, text, Metadata); !errors.Is(err, ErrUnknown) {
-		return err
-	}
-	return nil
-}
+// setting is ErrUnknown, and nothing wrong: most metadata is something else.
+func (t *Table) Override(name, text string) error { return t.Set(name, text, Metadata) }
 
 // Restore gives a setting back the value that it had before Override. It does
 // nothing for any other.
