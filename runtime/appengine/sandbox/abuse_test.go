@@ -26,19 +26,7 @@ func TestHostileImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree := map[string]*rootfs.Node{}
-	link := func(at, to string) { tree[at] = &rootfs.Node{Kind: rootfs.Symlink, Target: to} }
-	link("run", "/var/lib")
-	link("abs", prey)
-	link("a", "../../../../../.."+prey)
-	link("b", prey+"/made")
-	link("c", "/proc/1/root"+prey)
-	link("dev", "/etc")
-	link("proc", "../../../proc2")
-	tree["proc2"] = &rootfs.Node{Kind: rootfs.Dir, Mode: 0o755}
-	link("pantavisor", prey)
-	link("loop", "loop")
-	evil, err := writeEvil(filepath.Join(b.dir, "evil.squashfs"), tree)
+	evil, err := writeEvil(filepath.Join(b.dir, "evil.squashfs"), prey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,13 +83,19 @@ func TestHostileImage(t *testing.T) {
 	}
 }
 
-// writeEvil is writeImage without the usual directories.
-func writeEvil(name string, nodes map[string]*rootfs.Node) (string, error) {
+// writeEvil packs an image of links.
+func writeEvil(name, prey string) (string, error) {
 	tree := rootfs.New()
-	for path, n := range nodes {
-		if err := tree.Put(path, n); err != nil {
+	for at, to := range map[string]string{
+		"run": "/var/lib", "dev": "/etc", "proc": "../../../proc2", "pantavisor": prey,
+		"abs": prey, "a": "../../../../../.." + prey, "b": prey + "/made", "c": "/proc/1/root" + prey, "loop": "loop",
+	} {
+		if err := tree.Put(at, &rootfs.Node{Kind: rootfs.Symlink, Target: to}); err != nil {
 			return "", err
 		}
+	}
+	if err := tree.Put("proc2", &rootfs.Node{Kind: rootfs.Dir, Mode: 0o755}); err != nil {
+		return "", err
 	}
 	return pack(name, tree)
 }
@@ -231,15 +225,6 @@ func TestSlowConsole(t *testing.T) {
 	}
 	if exit, err := c.Wait(t.Context()); exit.Code != 7 || err != nil {
 		t.Errorf("with a log that fails: %v %v", exit, err)
-	}
-}
-
-func isDone(c *sandbox.Container) bool {
-	select {
-	case <-c.Done():
-		return true
-	default:
-		return false
 	}
 }
 

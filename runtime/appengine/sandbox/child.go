@@ -40,7 +40,6 @@ type child struct {
 	root    *inroot.Root // what becomes the root
 	rootDev uint64       // of our own /dev, 0 without
 	pts     int          // the container's devpts, -1 without
-	console *pty
 }
 
 // run only returns when something fails.

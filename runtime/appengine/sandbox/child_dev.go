@@ -48,7 +48,7 @@ func (c *child) mountDev() error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fmt.Errorf("mount /dev: %w", err)
 	}
-	c.rootDev = uint64(st.Dev)
+	c.rootDev = st.Dev
 	return nil
 }
 

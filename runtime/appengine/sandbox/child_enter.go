@@ -161,7 +161,7 @@ func newTerminal(attr *os.ProcAttr) (*terminal, error) {
 	}
 	defer unix.Close(dir)
 	var fs unix.Statfs_t
-	if err := unix.Fstatfs(dir, &fs); err != nil || int64(fs.Type) != unix.DEVPTS_SUPER_MAGIC {
+	if err := unix.Fstatfs(dir, &fs); err != nil || fs.Type != unix.DEVPTS_SUPER_MAGIC {
 		return nil, errors.New("the container's /dev/pts has no pseudo terminals")
 	}
 	p, err := openPTY(dir)

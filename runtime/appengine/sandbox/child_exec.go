@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -94,8 +93,7 @@ func (c *child) limits() error {
 	return nil
 }
 
-// user changes to lxc.init.uid and gid. These are system calls of this thread,
-// which is the one that executes the program.
+// user changes to lxc.init.uid and gid.
 func (c *child) user() error {
 	init := c.Config.Init
 	for _, id := range append([]uint32{init.UID, init.GID}, init.Groups...) {
@@ -106,19 +104,19 @@ func (c *child) user() error {
 	if c.Rootless && c.MaxID == 0 {
 		return nil // there is only one user to be, and setgroups is forbidden
 	}
-	groups := init.Groups
-	var list unsafe.Pointer
-	if len(groups) > 0 {
-		list = unsafe.Pointer(&groups[0])
+	groups := make([]int, len(init.Groups))
+	for i, g := range init.Groups {
+		groups[i] = int(g)
 	}
-	if _, _, e := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(list), 0); e != 0 {
-		return fmt.Errorf("set the groups: %w", e)
+	uid, gid := int(init.UID), int(init.GID)
+	if err := syscall.Setgroups(groups); err != nil {
+		return fmt.Errorf("set the groups: %w", err)
 	}
-	if _, _, e := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(init.GID), uintptr(init.GID), uintptr(init.GID)); e != 0 {
-		return fmt.Errorf("become group %d: %w", init.GID, e)
+	if err := syscall.Setresgid(gid, gid, gid); err != nil {
+		return fmt.Errorf("become group %d: %w", gid, err)
 	}
-	if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(init.UID), uintptr(init.UID), uintptr(init.UID)); e != 0 {
-		return fmt.Errorf("become user %d: %w", init.UID, e)
+	if err := syscall.Setresuid(uid, uid, uid); err != nil {
+		return fmt.Errorf("become user %d: %w", uid, err)
 	}
 	return nil
 }

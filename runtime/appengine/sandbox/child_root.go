@@ -159,7 +159,7 @@ func (c *child) source(name string) (*inroot.File, error) {
 		unix.Close(fd)
 		return nil, &os.PathError{Op: "stat", Path: dir, Err: err}
 	}
-	return &inroot.File{FD: fd, Mode: st.Mode, Dev: uint64(st.Dev)}, nil
+	return &inroot.File{FD: fd, Mode: st.Mode, Dev: st.Dev}, nil
 }
 
 // makeSource makes a directory in a volume. On the host nothing is made.

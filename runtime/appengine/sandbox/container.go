@@ -143,14 +143,11 @@ func (c *Container) reap() {
 	state, err := c.process.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), cleanup)
 	defer cancel()
-	switch ws, ok := state.Sys().(syscall.WaitStatus); {
-	case err != nil || !ok:
+	if err != nil {
 		c.exit = Exit{Code: -1}
 		c.log.Error("wait for the first process", "error", err)
-	case ws.Signaled():
-		c.exit = Exit{-1, ws.Signal()}
-	default:
-		c.exit = Exit{Code: ws.ExitStatus()}
+	} else {
+		c.exit = exitOf(state)
 	}
 	if err := c.group.Close(ctx); err != nil {
 		c.log.Error("the container's cgroup stays", "error", err)

@@ -75,30 +75,48 @@ func enter(ctx context.Context, pid int, p Process) (Exit, error) {
 	if err != nil {
 		return Exit{}, err
 	}
-	program, err := sealedCopy(p.Program)
-	if err != nil {
-		return Exit{}, err
-	}
-	defer program.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return Exit{}, err
-	}
-	defer null.Close()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return Exit{}, err
 	}
 	defer unix.Close(pair[0])
-	theirs := os.NewFile(uintptr(pair[1]), "reports")
-	defer theirs.Close()
-	jobs, in, err := os.Pipe()
+	state, err := p.child(ctx, pid, j, os.NewFile(uintptr(pair[1]), "reports"))
 	if err != nil {
 		return Exit{}, err
 	}
+	if r, _, ok, err := receive(pair[0]); err != nil || ok && r.Error != "" {
+		return Exit{}, errors.Join(err, errors.New(r.Error))
+	}
+	return exitOf(state), context.Cause(ctx)
+}
+
+func exitOf(state *os.ProcessState) Exit {
+	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
+		return Exit{-1, ws.Signal()}
+	}
+	return Exit{Code: state.ExitCode()}
+}
+
+// child starts the child, gives it its job and waits for it. It closes reports.
+func (p Process) child(ctx context.Context, pid int, j *enterJob, reports *os.File) (*os.ProcessState, error) {
+	defer reports.Close()
+	program, err := sealedCopy(p.Program)
+	if err != nil {
+		return nil, err
+	}
+	defer program.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	jobs, in, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
 	defer in.Close()
 	defer jobs.Close()
-	files := []*os.File{p.Stdin, p.Stdout, p.Stderr, theirs, jobs}
+	files := []*os.File{p.Stdin, p.Stdout, p.Stderr, reports, jobs}
 	for i, f := range files {
 		if f == nil {
 			files[i] = null
@@ -110,9 +128,8 @@ func enter(ctx context.Context, pid int, p Process) (Exit, error) {
 	child, err := os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", program.Fd()), []string{enterName},
 		&os.ProcAttr{Files: files, Env: []string{"GOMAXPROCS=2"}, Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}})
 	if err != nil {
-		return Exit{}, err
+		return nil, err
 	}
-	theirs.Close()
 	jobs.Close()
 	defer context.AfterFunc(ctx, func() { child.Signal(syscall.SIGTERM) })()
 	err = cgroup.Join(pid, child.Pid)
@@ -121,16 +138,7 @@ func enter(ctx context.Context, pid int, p Process) (Exit, error) {
 	}
 	in.Close()
 	state, werr := child.Wait()
-	if err = errors.Join(err, werr); err != nil {
-		return Exit{}, err
-	}
-	if r, _, ok, err := receive(pair[0]); err != nil || ok && r.Error != "" {
-		return Exit{}, errors.Join(err, errors.New(r.Error))
-	}
-	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return Exit{-1, ws.Signal()}, context.Cause(ctx)
-	}
-	return Exit{Code: state.ExitCode()}, context.Cause(ctx)
+	return state, errors.Join(err, werr)
 }
 
 // enterWith enters with nsenter. A terminal is the caller's own.
@@ -160,10 +168,7 @@ func enterWith(ctx context.Context, tool string, pid int, p Process, j *enterJob
 	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
 		return Exit{}, err
 	}
-	if ws := cmd.ProcessState.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return Exit{-1, ws.Signal()}, context.Cause(ctx)
-	}
-	return Exit{Code: cmd.ProcessState.ExitCode()}, context.Cause(ctx)
+	return exitOf(cmd.ProcessState), context.Cause(ctx)
 }
 
 // joined are the namespaces of a container that a program joins, with the

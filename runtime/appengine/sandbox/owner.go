@@ -1,8 +1,10 @@
 package sandbox
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,7 +15,7 @@ type inode struct{ dev, ino uint64 }
 func inodeAt(fd int) (inode, error) {
 	var st unix.Stat_t
 	err := unix.Fstat(fd, &st)
-	return inode{uint64(st.Dev), st.Ino}, err
+	return inode{st.Dev, st.Ino}, err
 }
 
 // setNamespace remembers the container's pid namespace.
@@ -25,7 +27,7 @@ func (c *Container) setNamespace(j *job) {
 		var st unix.Stat_t
 		if unix.Stat(fmt.Sprintf("/proc/%d/ns/pid", c.PID()), &st) == nil {
 			c.mu.Lock()
-			c.ns = inode{uint64(st.Dev), st.Ino}
+			c.ns = inode{st.Dev, st.Ino}
 			c.mu.Unlock()
 		}
 	}
@@ -54,6 +56,9 @@ func (h *Host) Owner(pid int) (name string, ok bool) {
 	defer ns.Close()
 	known := h.namespaces()
 	fd := int(ns.Fd())
+	if exiting(pid) {
+		return "", false
+	}
 	for {
 		id, err := inodeAt(fd)
 		if err != nil {
@@ -71,6 +76,23 @@ func (h *Host) Owner(pid int) (name string, ok bool) {
 		}
 		fd = parent
 	}
+}
+
+// exiting tells whether a process's first thread has begun to exit. On a cgroup
+// v1 hierarchy the kernel shows such a process in the root (proc_cgroup_show),
+// so that it looks like one of the host's.
+func exiting(pid int) bool {
+	const pfExiting = 0x4 // PF_EXITING of linux/sched.h; the flags are field 9 of proc_pid_stat(5)
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:]) // the name before may be anything
+	if len(fields) < 7 {
+		return true
+	}
+	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
+	return err != nil || flags&pfExiting != 0
 }
 
 func (h *Host) namespaces() map[inode]string {

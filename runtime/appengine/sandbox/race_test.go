@@ -16,10 +16,10 @@ import (
 // started.
 func TestCloseWhileStarting(t *testing.T) {
 	b := open(t)
-	volumes := b.volumes("app")
 	var wg sync.WaitGroup
 	begun := make(chan struct{}, 8)
 	for i := range 8 {
+		volumes := b.volumes(fmt.Sprintf("c%d", i)) // no two overlays may share a directory for changes
 		wg.Go(func() {
 			for {
 				c, err := b.Start(context.Background(), sandbox.Spec{Name: fmt.Sprintf("c%d", i), Config: conf(t, "/prog stubborn"), Volumes: volumes,

@@ -66,7 +66,7 @@ func (r *Root) Lookup(name string) (*File, error) {
 		unix.Close(fd)
 		return nil, &os.PathError{Op: "stat", Path: name, Err: err}
 	}
-	return &File{fd, st.Mode, uint64(st.Dev)}, nil
+	return &File{fd, st.Mode, st.Dev}, nil
 }
 
 func (r *Root) open(name string, flags int) (int, error) {
