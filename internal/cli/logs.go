@@ -19,10 +19,38 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
+	pvconf "github.com/pvkit/pvkit/runtime/appengine/settings"
 )
 
-// defaultStorage is where an appengine keeps what lasts.
-const defaultStorage = "/var/pantavisor/storage"
+// appengineConfig is the settings file of an appengine installation.
+const appengineConfig = "/etc/pantavisor-appengine.config"
+
+// appengineStorage is the storage that pv-appengine uses when nothing is said:
+// that of the settings file, or one below the user's state.
+func appengineStorage(env Env) (string, error) {
+	data, err := os.ReadFile(appengineConfig)
+	switch {
+	case err == nil:
+		t, _, err := pvconf.Load(pvconf.Sources{Config: data, ConfigName: appengineConfig})
+		if err != nil {
+			return "", err
+		}
+		if dir := t.Text(pvconf.StorageMntpoint); dir != "" {
+			return dir, nil
+		}
+	case !errors.Is(err, os.ErrNotExist):
+		return "", err
+	}
+	state := env.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(state) {
+		home := env.Getenv("HOME")
+		if !filepath.IsAbs(home) {
+			return "", usagef("logs: there is no home directory: say --storage")
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "pv-appengine", "storage"), nil
+}
 
 // logsFlags are those of pvkit logs.
 type logsFlags struct {
@@ -53,7 +81,11 @@ and new revisions until it is interrupted. The appengine need not run.`,
   pvkit logs --rev locals/try --storage /tmp/storage`,
 		RunE: func(c *cobra.Command, args []string) error { return runLogs(c, env, &f, args) },
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			names, err := logs.Containers(logDir(f.storage))
+			dir, err := logDir(env, f.storage)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			names, err := logs.Containers(dir)
 			if err != nil {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
@@ -61,7 +93,7 @@ and new revisions until it is interrupted. The appengine need not run.`,
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.storage, "storage", defaultStorage, "the runtime's storage or run `directory`, or the log directory itself")
+	fl.StringVar(&f.storage, "storage", "", "the runtime's storage or run `directory`, or the log directory itself (default: the storage that pv-appengine uses)")
 	fl.BoolVarP(&f.follow, "follow", "f", false, "go on with what is logged")
 	fl.StringVar(&f.since, "since", "", "leave out what is older: `10m`, 2026-05-15, or 2026-05-15T16:48:18Z")
 	fl.IntVarP(&f.last, "tail", "n", 0, "only the last `lines` of what is there (0: all)")
@@ -72,11 +104,17 @@ and new revisions until it is interrupted. The appengine need not run.`,
 }
 
 // logDir finds the logs in what --storage says.
-func logDir(dir string) string {
-	if sub := filepath.Join(dir, "logs"); isDir(sub) {
-		return sub
+func logDir(env Env, dir string) (string, error) {
+	if dir == "" {
+		var err error
+		if dir, err = appengineStorage(env); err != nil {
+			return "", err
+		}
 	}
-	return dir
+	if sub := filepath.Join(dir, "logs"); isDir(sub) {
+		return sub, nil
+	}
+	return dir, nil
 }
 
 func isDir(name string) bool {
@@ -92,7 +130,10 @@ func runLogs(c *cobra.Command, env Env, f *logsFlags, names []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	dir := logDir(f.storage)
+	dir, err := logDir(env, f.storage)
+	if err != nil {
+		return err
+	}
 	known, err := logs.Containers(dir)
 	switch {
 	case errors.Is(err, os.ErrNotExist):

@@ -89,6 +89,39 @@ func TestLogs(t *testing.T) {
 	}
 }
 
+// TestLogsOfTheUsersAppengine: without --storage it is where pv-appengine puts it.
+func TestLogsOfTheUsersAppengine(t *testing.T) {
+	if _, err := os.Stat("/etc/pantavisor-appengine.config"); err == nil {
+		testreq.Feature(t, "no-appengine", false, "an appengine is installed here")
+	}
+	storage, _ := logged(t)
+	state := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(state, "pv-appengine"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(storage, filepath.Join(state, "pv-appengine/storage")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		env  map[string]string
+		code int
+		want string
+	}{
+		{map[string]string{"XDG_STATE_HOME": state}, cli.ExitOK, "no space"},
+		{map[string]string{"HOME": state}, cli.ExitFailure, ".local/state/pv-appengine/storage"},
+		{nil, cli.ExitUsage, "say --storage"},
+	} {
+		var out bytes.Buffer
+		code := cli.Main(context.Background(), cli.Env{
+			Args: []string{"logs", "db"}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out,
+			Getenv: func(name string) string { return c.env[name] },
+		})
+		if code != c.code || !strings.Contains(out.String(), c.want) {
+			t.Errorf("%v: %d %s", c.env, code, out.String())
+		}
+	}
+}
+
 func TestLogsJSON(t *testing.T) {
 	storage, _ := logged(t)
 	_, out, _ := run(t, "logs", "--storage", storage, "--json", "pantavisor")
