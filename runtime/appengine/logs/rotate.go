@@ -19,7 +19,7 @@ import (
 
 // openFlags never wait for the other end of a pipe that lies where a log
 // should.
-const openFlags = os.O_APPEND | os.O_CREATE | os.O_WRONLY | syscall.O_NONBLOCK
+const openFlags = os.O_APPEND | os.O_CREATE | os.O_RDWR | syscall.O_NONBLOCK
 
 func linked(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)

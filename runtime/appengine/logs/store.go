@@ -15,9 +15,10 @@ import (
 type store struct {
 	s      *Server
 	files  map[*sink]*file
-	number map[string]int // the last one that a log's archives have had
-	uses   int            // counts the uses of files
-	total  int64          // bytes of the running revision's logs
+	number map[string]int  // the last one that a log's archives have had
+	known  map[string]bool // the files that this server has opened
+	uses   int             // counts the uses of files
+	total  int64           // bytes of the running revision's logs
 	ofRev  string
 	full   bool      // a write has failed; nothing is written until retry
 	retry  time.Time // when to try again
@@ -38,7 +39,7 @@ type file struct {
 }
 
 func newStore(s *Server) *store {
-	return &store{s: s, files: map[*sink]*file{}, number: map[string]int{}, packer: newPacker(s), index: newIndex(s.root)}
+	return &store{s: s, files: map[*sink]*file{}, number: map[string]int{}, known: map[string]bool{}, packer: newPacker(s), index: newIndex(s.root)}
 }
 
 // write writes what a sink has. current says that it will get more. It reports
@@ -126,6 +127,9 @@ func (t *store) open(k *sink) (*file, error) {
 		return nil, errors.Join(fmt.Errorf("%s is not a regular file", f.Name()), f.Close())
 	}
 	o := &file{File: f, size: info.Size()}
+	if err := t.mend(k, o); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	if !k.abs {
 		if o.n, err = t.next(path.Join(k.rev, k.name)); err != nil {
 			return nil, errors.Join(err, f.Close())
@@ -135,6 +139,28 @@ func (t *store) open(k *sink) (*file, error) {
 	o.used = t.uses
 	t.files[k] = o
 	return o, nil
+}
+
+// mend ends the line within which an earlier server was killed, so that ours
+// begins a new one.
+func (t *store) mend(k *sink, f *file) error {
+	name := path.Join(k.rev, k.name)
+	if t.known[name] {
+		return nil
+	}
+	t.known[name] = true
+	last := []byte{'\n'}
+	if f.size > 0 {
+		if _, err := f.ReadAt(last, f.size-1); err != nil {
+			return err
+		}
+	}
+	if last[0] == '\n' {
+		return nil
+	}
+	n, err := f.Write([]byte{'\n'})
+	f.size += int64(n)
+	return err
 }
 
 // maxOpen bounds the open files: every source has one.
