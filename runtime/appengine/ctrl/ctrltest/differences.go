@@ -9,14 +9,14 @@ func ServerDifferences() []Difference {
 		unheard = "an empty body is answered as one without data; upstream never replies"
 	)
 	return []Difference{
-		{[]int{32, 33, 107, 108, 155, 157, 159, 160, 161, 163, 167}, Body, twice},
-		{[]int{156, 158, 162, 163}, Status, role},
-		{[]int{156, 158, 162}, Body, role},
-		{[]int{63}, Status, unheard},
-		{[]int{63}, Headers, unheard},
-		{[]int{63}, Body, unheard},
-		{[]int{63}, End, unheard},
-		{[]int{67}, Headers, "the graph has an entity tag, on HTTP/1.1 only, for conditional requests"},
+		{Captures: []int{32, 33, 107, 108, 155, 157, 159, 160, 161, 163, 167}, Part: Body, Reason: twice},
+		{Captures: []int{156, 158, 162, 163}, Part: Status, Reason: role},
+		{Captures: []int{156, 158, 162}, Part: Body, Reason: role},
+		{Captures: []int{63}, Part: Status, Reason: unheard},
+		{Captures: []int{63}, Part: Headers, Reason: unheard},
+		{Captures: []int{63}, Part: Body, Reason: unheard},
+		{Captures: []int{63}, Part: End, Reason: unheard},
+		{Captures: []int{67}, Part: Headers, Reason: "the graph has an entity tag, on HTTP/1.1 only, for conditional requests"},
 	}
 }
 
@@ -25,8 +25,8 @@ func ServerDifferences() []Difference {
 func StopDifferences() []Difference {
 	const waits = "stopping a container does not hold up replies; upstream's came later than its reader waited"
 	return []Difference{
-		{[]int{181}, Status, waits},
-		{[]int{181}, Headers, waits},
-		{[]int{181}, End, waits},
+		{Captures: []int{181}, Part: Status, Reason: waits},
+		{Captures: []int{181}, Part: Headers, Reason: waits},
+		{Captures: []int{181}, Part: End, Reason: waits},
 	}
 }
