@@ -19,12 +19,14 @@ import (
 	"github.com/pvkit/pvkit/pvrexport"
 	"github.com/pvkit/pvkit/pvrexport/container"
 	"github.com/pvkit/pvkit/runtime/appengine"
+	"github.com/pvkit/pvkit/runtime/appengine/ctrl/ctrltest"
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox"
 	"github.com/pvkit/pvkit/runtime/pvctrl"
 )
 
 func TestMain(m *testing.M) {
 	sandbox.Child()
+	ctrltest.Child()
 	code := m.Run()
 	os.RemoveAll(shared())
 	os.Exit(code)
