@@ -42,7 +42,8 @@ func openPTY(dir int) (*pty, error) {
 
 // setUpConsole gives the container a terminal as /dev/console, its standard
 // input and output, and more as /dev/tty1 and so on. The runtime gets the other
-// ends. With lxc.console.path = none it has /dev/null instead, as under LXC.
+// ends. As under lxc it is nobody's controlling terminal, so that a getty can
+// take it, and with lxc.console.path = none there is /dev/null instead.
 func (c *child) setUpConsole() error {
 	if c.Config.NoConsole {
 		null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -64,10 +65,7 @@ func (c *child) setUpConsole() error {
 	if err := c.makeTTYs(min(c.Config.TTYs, maxTTYs)); err != nil {
 		return err
 	}
-	if err := c.stdio(console.slave); err != nil {
-		return err
-	}
-	return unix.IoctlSetInt(0, unix.TIOCSCTTY, 0)
+	return c.stdio(console.slave)
 }
 
 // bindTerminal shows a terminal under a name in /dev.

@@ -193,7 +193,7 @@ func (c *child) bindFile(source, dir int, name string) error {
 func (c *child) mountPTS(mayMake bool) error {
 	o := mnt.Options{Set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC, Data: []string{"newinstance", "ptmxmode=0666", "mode=0620"}}
 	if c.Config.PTYs > 0 {
-		o.Data = append(o.Data, "max="+strconv.Itoa(c.Config.PTYs))
+		o.Data = append(o.Data, "max="+strconv.Itoa(c.Config.PTYs+c.Config.TTYs)) // lxc counts those apart
 	}
 	if c.MaxID >= ttyGroup {
 		o.Data = append(o.Data, "gid="+strconv.Itoa(ttyGroup))

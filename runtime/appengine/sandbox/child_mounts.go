@@ -3,7 +3,6 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -114,7 +113,7 @@ func (c *child) overlayEntry(options []string) ([]string, error) {
 		return nil, errors.New("the overlay has no lowerdir")
 	}
 	if upper != "" && work == "" {
-		work = path.Join(path.Dir(upper), "olwork")
+		work = workFor(upper)
 	}
 	data, err := c.overlay(lower, upper, work)
 	return append(data, rest...), err

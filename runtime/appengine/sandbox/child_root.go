@@ -35,7 +35,7 @@ func (c *child) mountRoot() error {
 		fd, err = c.bindRoot(lower[0])
 	default:
 		var data []string
-		if data, err = c.overlay(lower, r.Upper, path.Join(path.Dir(r.Upper), "olwork")); err == nil {
+		if data, err = c.overlay(lower, r.Upper, workFor(r.Upper)); err == nil {
 			fd, err = mnt.FS("overlay", "overlay", mnt.Options{Data: data})
 		}
 		err = c.explainOverlay(err)
@@ -53,6 +53,9 @@ func (c *child) mountRoot() error {
 	c.root, err = inroot.Open(inroot.FDPath(fd))
 	return err
 }
+
+// workFor is the work directory that lxc takes for an upper directory.
+func workFor(upper string) string { return path.Join(path.Dir(upper), "work") }
 
 func (c *child) bindRoot(dir string) (int, error) {
 	src, err := c.source(dir)
@@ -162,11 +165,17 @@ func (c *child) source(name string) (*inroot.File, error) {
 	return &inroot.File{FD: fd, Mode: st.Mode, Dev: st.Dev}, nil
 }
 
-// makeSource makes a directory in a volume. On the host nothing is made.
+// makeSource makes a directory in a volume, or on the host.
 func (c *child) makeSource(name string) error {
 	dir, rest, err := c.place(name)
-	if err != nil || dir == "" || rest == "" {
+	if err != nil {
 		return err
+	}
+	if dir == "" {
+		return os.MkdirAll(name, 0o755)
+	}
+	if rest == "" {
+		return nil
 	}
 	r, err := inroot.Open(dir)
 	if err != nil {

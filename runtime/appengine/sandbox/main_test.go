@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -173,6 +174,9 @@ func open(t testing.TB, change ...func(*sandbox.Options)) *bench {
 
 // confText is a file as pvr writes it, and more lines.
 func confText(cmd string, more ...string) string {
+	if slices.ContainsFunc(more, func(s string) bool { return strings.HasPrefix(s, "lxc.namespace.keep") }) {
+		more = append([]string{"lxc.namespace.keep ="}, more...) // instead of the one here
+	}
 	return strings.Join(append([]string{
 		"lxc.tty.max = 2", "lxc.pty.max = 16", "lxc.cgroup.devices.allow = a",
 		"lxc.rootfs.path = overlayfs:/volumes/app/root.squashfs:/volumes/app/lxc-overlay/upper",

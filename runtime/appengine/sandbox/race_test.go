@@ -89,7 +89,7 @@ func TestFullDev(t *testing.T) {
 	before := fmt.Sprint(names())
 	out, _ := b.run(sandbox.Spec{Config: conf(t, "/prog exists:/dev/kmsg tty stat:/dev/pts/0 exists:/dev/pts/1",
 		"lxc.mount.entry = /dev/ dev none bind,rw,create=dir 0 0", "lxc.mount.entry = /proc/ host/proc none bind,rw,create=dir 0 0")})
-	if want := "kmsg true\ntty true\n/dev/pts/0 20620 0:5 136:0\n1 false\n"; out != want {
+	if want := "kmsg true\ntty false\n/dev/pts/0 20620 0:5 136:0\n1 false\n"; out != want {
 		t.Errorf("got %q, want %q", out, want)
 	}
 	if after := fmt.Sprint(names()); after != before {

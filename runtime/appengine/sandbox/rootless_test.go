@@ -156,7 +156,7 @@ func TestRootless(t *testing.T) {
 		"/prog id hostname":                      "1 0 0 []\napp\nexit status 0\n",
 		"/prog write:/etc/x=up cat:/etc/x":       "upexit status 0\n",
 		"/prog stat:/dev/null write:/dev/null=x": "/dev/null 20666 65534:65534 1:3\nexit status 0\n",
-		"/prog tty readlink:/proc/self/fd/0":     "tty true\n/dev/pts/0\nexit status 0\n",
+		"/prog tty readlink:/proc/self/fd/0":     "tty false\n/dev/pts/0\nexit status 0\n",
 		"/prog exists:/proc/2 exists:/proc/1":    "2 false\n1 true\nexit status 0\n",
 		"/prog mknod:/tmp/x":                     "error: operation not permitted\nexit status 0\n",
 		"/prog bomb":                             "stopped true fork/exec /prog: resource temporarily unavailable\n",

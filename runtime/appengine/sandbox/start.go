@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -140,12 +141,7 @@ func (h *Host) job(s Spec) (*job, error) {
 	if j.Hostname == "" {
 		j.Hostname = s.Name
 	}
-	if s.Group != "" {
-		j.Env = append(j.Env, "container=pv-"+s.Group)
-	} else {
-		j.Env = append(j.Env, "container=pv-unknown") // what pv_lxc.c says without a group
-	}
-	j.Env = append(j.Env, s.Config.Env...)
+	j.Env = environment(s)
 	for _, n := range []lxcconf.Namespace{lxcconf.Mnt, lxcconf.PID, lxcconf.UTS, lxcconf.IPC, lxcconf.Net, lxcconf.Cgroup} {
 		if s.Config.Own(n) || n == lxcconf.Net && s.OwnNet {
 			j.Own = append(j.Own, string(n))
@@ -168,6 +164,25 @@ func (h *Host) job(s Spec) (*job, error) {
 		}
 	}
 	return j, nil
+}
+
+// environment is that of the file and, as under lxc last, the variable that
+// tells programs what they run in. Of two values the later counts.
+func environment(s Spec) []string {
+	group := s.Group
+	if group == "" {
+		group = "unknown" // what pv_lxc.c says without a group
+	}
+	var out []string
+	for _, e := range append(slices.Clone(s.Config.Env), "container=pv-"+group) {
+		name, _, _ := strings.Cut(e, "=")
+		if i := slices.IndexFunc(out, func(o string) bool { return strings.HasPrefix(o, name+"=") }); i >= 0 {
+			out[i] = e
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
 }
 
 func (j *job) devices(rules []string) error {

@@ -47,8 +47,8 @@ var exact = map[string]setter{
 	"lxc.autodev":             func(p *parser, v string) { p.c.Autodev = p.yes(v, false) },
 	"lxc.autodev.tmpfs.size":  func(p *parser, v string) { p.c.AutodevMax = p.number(v, math.MaxInt64, 500000) },
 	"lxc.console.path":        (*parser).console,
-	"lxc.namespace.keep":      func(p *parser, v string) { p.c.keep = p.namespaces(v) },
-	"lxc.namespace.clone":     func(p *parser, v string) { p.c.clone = p.namespaces(v) },
+	"lxc.namespace.keep":      func(p *parser, v string) { p.c.keep = p.namespaces(p.c.keep, v) },
+	"lxc.namespace.clone":     func(p *parser, v string) { p.c.clone = p.namespaces(p.c.clone, v) },
 	"lxc.net":                 func(p *parser, v string) { p.c.Net = nil },
 	"lxc.include":             func(p *parser, v string) { p.warn("a file outside the export is not read: ignored") },
 	"lxc.idmap":               func(p *parser, v string) { p.warn("is not supported: the rootless mode makes its own mapping") },
@@ -195,9 +195,12 @@ func (p *parser) number(v string, most, empty int64) int64 {
 	return n
 }
 
-func (p *parser) namespaces(v string) []string {
+// namespaces adds to what earlier lines have named, as lxc does.
+func (p *parser) namespaces(out []string, v string) []string {
+	if v == "" {
+		return nil
+	}
 	known := []string{"mnt", "pid", "uts", "ipc", "net", "cgroup", "user", "time"}
-	var out []string
 	for _, name := range strings.Fields(v) {
 		if name == "mount" { // lxc.container.conf(5) says it like this
 			name = "mnt"

@@ -104,6 +104,10 @@ func TestEmptyValues(t *testing.T) {
 	equal(t, "caps", c.Caps, lxcconf.Caps{Drop: []string{"mknod"}})
 	equal(t, "auto", c.Auto, lxcconf.AutoMounts{})
 	equal(t, "mounts", len(c.Mounts), 0)
+	c = parse(t, "lxc.namespace.keep = net", "lxc.namespace.keep = ipc")
+	equal(t, "namespaces of two lines", []bool{c.Own("net"), c.Own("ipc"), c.Own("pid")}, []bool{false, false, true})
+	c = parse(t, "lxc.namespace.keep = net", "lxc.namespace.keep =", "lxc.namespace.keep = ipc")
+	equal(t, "namespaces of the last line", []bool{c.Own("net"), c.Own("ipc")}, []bool{true, false})
 }
 
 func TestNet(t *testing.T) {
