@@ -14,7 +14,6 @@ import (
 type marks struct {
 	root *os.Root
 	name string
-	f    *os.File
 	off  int64
 	by   map[part][]stamp
 	// newest is the part of a file that was marked last: archives that were

@@ -122,19 +122,19 @@ type reading struct {
 }
 
 func (r *reading) begin() error {
-	r.rev = r.o.Revision
-	if r.rev == "" {
+	if r.rev = r.o.Revision; r.rev == "" {
 		rev, err := currentRev(r.root)
-		if err != nil {
-			if r.o.Follow && errors.Is(err, ErrNoLogs) {
-				return nil // it may come
-			}
-			return err
+		if r.o.Follow && errors.Is(err, ErrNoLogs) {
+			err = nil // they may come
+		} else if r.rev = rev; err == nil {
+			r.open()
 		}
-		r.rev = rev
-	} else if !fs.ValidPath(r.rev) {
+		return err
+	}
+	if !fs.ValidPath(r.rev) {
 		return fmt.Errorf("revision %q: not a revision's name", r.rev)
-	} else if _, err := r.root.Stat(r.rev); err != nil && !r.o.Follow {
+	}
+	if _, err := r.root.Stat(r.rev); err != nil && !r.o.Follow {
 		return fmt.Errorf("revision %s: %w", r.rev, ErrNoLogs)
 	}
 	r.open()
@@ -167,7 +167,7 @@ func (r *reading) run(ctx context.Context) error {
 			return nil
 		}
 	}
-	for first := true; ; first = false {
+	for first := true; first || r.o.Follow && ctx.Err() == nil; first = false {
 		r.look()
 		if err := r.merge(ctx, !r.o.Follow); err != nil {
 			return err
@@ -180,11 +180,11 @@ func (r *reading) run(ctx context.Context) error {
 				}
 			}
 		}
-		if !r.o.Follow || ctx.Err() != nil {
-			return nil
+		if r.o.Follow {
+			sleep(ctx, r.o.Every)
 		}
-		sleep(ctx, r.o.Every)
 	}
+	return nil
 }
 
 // look finds new files, new marks and a new revision.
@@ -216,20 +216,12 @@ func (r *reading) look() {
 // files lists the logs of the revision, archives under their log's name.
 func (r *reading) files() []string {
 	found := map[string]bool{}
-	_ = fs.WalkDir(r.root.FS(), r.rev, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // gone meanwhile
-		}
+	for name, d := range walk(r.root.FS(), r.rev) {
 		rel := strings.TrimPrefix(strings.TrimPrefix(name, r.rev), "/")
 		first, _, below := strings.Cut(rel, "/")
-		switch {
-		case d.IsDir():
-			if rel != "" && len(r.o.Containers) > 0 && !slices.Contains(r.o.Containers, first) {
-				return fs.SkipDir
-			}
-			return nil
-		case !d.Type().IsRegular() || strings.HasPrefix(d.Name(), "."):
-			return nil
+		if !d.Type().IsRegular() || strings.HasPrefix(d.Name(), ".") ||
+			below && len(r.o.Containers) > 0 && !slices.Contains(r.o.Containers, first) {
+			continue
 		}
 		if log, _, _, ok := parseArchive(d.Name()); ok {
 			rel = path.Join(path.Dir(rel), log)
@@ -237,8 +229,7 @@ func (r *reading) files() []string {
 		if below || rel == singleFile {
 			found[rel] = true
 		}
-		return nil
-	})
+	}
 	if len(found) > 1 {
 		delete(found, singleFile) // the same again
 	}
@@ -264,10 +255,8 @@ func (r *reading) merge(ctx context.Context, all bool) error {
 	}
 	heap.Init(&q)
 	for len(q) > 0 {
-		if err := ctx.Err(); err != nil && r.o.Follow {
-			return nil
-		} else if err != nil {
-			return err
+		if ctx.Err() != nil {
+			break
 		}
 		s := q[0]
 		if e := s.entry(); r.wanted(e) {
@@ -281,7 +270,10 @@ func (r *reading) merge(ctx context.Context, all bool) error {
 			heap.Pop(&q)
 		}
 	}
-	return nil
+	if r.o.Follow {
+		return nil // to be told to end is no failure
+	}
+	return ctx.Err()
 }
 
 func (r *reading) wanted(e Entry) bool {

@@ -252,3 +252,24 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func TestFollowBeforeThereAreLogs(t *testing.T) {
+	dir := t.TempDir()
+	got := make(chan string, 10)
+	running(t, func(ctx context.Context) error {
+		return logs.Read(ctx, dir, logs.ReadOptions{Follow: true, Every: time.Millisecond}, func(e logs.Entry) error {
+			got <- e.Text
+			return nil
+		})
+	})
+	s := serve(t, dir, logs.DefaultConfig(), logs.Options{})
+	write(t, s.Source("web", logs.Console, logs.Info), "here\n")
+	select {
+	case text := <-got:
+		if text != "here" {
+			t.Errorf("%q", text)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nothing came")
+	}
+}

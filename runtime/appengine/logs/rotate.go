@@ -150,17 +150,13 @@ func (t *store) prune() {
 func (t *store) folders() (map[string]int64, map[string][]archive) {
 	sizes, old := map[string]int64{}, map[string][]archive{}
 	fsys := t.s.root.FS()
-	_ = fs.WalkDir(fsys, t.ofRev, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
+	for name, d := range walk(fsys, t.ofRev) {
 		if d.IsDir() {
 			old[name], _ = archives(fsys, name, "")
 		} else if info, err := d.Info(); err == nil {
 			sizes[path.Dir(name)] += info.Size()
 		}
-		return nil
-	})
+	}
 	return sizes, old
 }
 
@@ -237,16 +233,11 @@ func (p *packer) leftOver(rev string) {
 	if rev == "" {
 		return
 	}
-	fsys := p.s.root.FS()
-	_ = fs.WalkDir(fsys, rev, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil
-		}
+	for name, d := range walk(p.s.root.FS(), rev) {
 		if _, _, gz, ok := parseArchive(d.Name()); ok && !gz && d.Type().IsRegular() {
 			p.add(name)
 		}
-		return nil
-	})
+	}
 }
 
 // compress works until stop, and finishes the file that it is at.

@@ -290,8 +290,8 @@ func ListenDatagrams(file string) (*net.UnixConn, error) {
 // removeSocket removes a socket, and only a socket.
 func removeSocket(file string) error {
 	var st unix.Stat_t
-	if err := unix.Lstat(file, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return nil // the listen says what is wrong
+	if unix.Lstat(file, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK {
+		return os.Remove(file)
 	}
-	return os.Remove(file)
+	return nil // if something else is there, the listen says so
 }

@@ -3,7 +3,6 @@ package logs
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -236,13 +235,9 @@ func (t *store) close() {
 // measure counts the bytes of the running revision's logs.
 func (t *store) measure() {
 	t.total = 0
-	_ = fs.WalkDir(t.s.root.FS(), t.ofRev, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // a folder that is gone has no bytes
-		}
+	for _, d := range walk(t.s.root.FS(), t.ofRev) {
 		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
 			t.total += info.Size()
 		}
-		return nil
-	})
+	}
 }
