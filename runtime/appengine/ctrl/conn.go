@@ -187,22 +187,25 @@ func (w *stream) Flush() error { return w.out.Flush() }
 // flow writes a reply of unknown length: in chunks, or to the connection's end.
 func (c *conn) flow(text []byte, h *head, r *reply) bool {
 	w := &stream{out: bufio.NewWriterSize(c, 32<<10)}
-	w.out.Write(text)
 	w.Writer = w.out
+	chunks := chunkWriter{w.out}
 	if !h.old {
-		w.Writer = chunkWriter{w.out}
+		w.Writer = chunks
 	}
-	if err := r.stream(w); err != nil {
-		// The client sees that the last chunk is missing. On HTTP/1.0 it cannot.
+	_, err := w.out.Write(text)
+	if err == nil {
+		err = r.stream(w)
+	}
+	if err == nil && !h.old {
+		err = chunks.end()
+	}
+	if err == nil {
+		err = w.Flush()
+	}
+	if err != nil { // the client sees that the last chunk is missing; on HTTP/1.0 it cannot
 		c.s.o.Log.Debug("a reply ends early", "target", brief(h.target), "error", err)
-		return false
 	}
-	if chunks, ok := w.Writer.(chunkWriter); ok {
-		if chunks.end() != nil {
-			return false
-		}
-	}
-	return w.Flush() == nil
+	return err == nil
 }
 
 // reject answers what is not a request with the error page and ends the

@@ -181,3 +181,33 @@ func TestStop(t *testing.T) {
 		}
 	}
 }
+
+// One server may listen in two places, and stop in one of them.
+func TestTwoListeners(t *testing.T) {
+	s, err := ctrl.New(ctrl.Options{Backend: ctrltest.NewMachine(nil).Backend(), Owner: as(pvctrl.HostName)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stays := serveOn(t, s)
+	path := filepath.Join(t.TempDir(), "other")
+	l, err := ctrl.Listen(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, l) }()
+	kept := dial(t, stays)
+	if err := ask(kept); err != nil {
+		t.Fatal(err)
+	}
+	alive(t, path)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := ask(kept); err != nil {
+		t.Errorf("the other listener's connection: %v", err)
+	}
+	alive(t, stays)
+}

@@ -125,10 +125,14 @@ type chunkWriter struct{ w *bufio.Writer }
 func (c chunkWriter) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0; {
 		piece := rest[:min(len(rest), pieceSize)]
-		c.w.WriteString(strconv.FormatInt(int64(len(piece)), 16))
-		c.w.WriteString("\r\n")
-		c.w.Write(piece)
-		if _, err := c.w.WriteString("\r\n"); err != nil { // bufio keeps the first error
+		size := strconv.AppendInt(c.w.AvailableBuffer(), int64(len(piece)), 16)
+		if _, err := c.w.Write(append(size, "\r\n"...)); err != nil {
+			return 0, err
+		}
+		if _, err := c.w.Write(piece); err != nil {
+			return 0, err
+		}
+		if _, err := c.w.WriteString("\r\n"); err != nil {
 			return 0, err
 		}
 		rest = rest[len(piece):]
