@@ -2,24 +2,21 @@ package cli
 
 import (
 	"bufio"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
 	pvconf "github.com/pvkit/pvkit/runtime/appengine/settings"
+	"github.com/pvkit/pvkit/runtime/pvctrl"
 )
 
 // appengineConfig is the settings file of an appengine installation.
@@ -80,8 +77,8 @@ and new revisions until it is interrupted. The appengine need not run.`,
   pvkit logs --since 10m --json | jq 'select(.level == "ERROR")'
   pvkit logs --rev locals/try --storage /tmp/storage`,
 		RunE: func(c *cobra.Command, args []string) error { return runLogs(c, env, &f, args) },
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			dir, err := logDir(env, f.storage)
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			dir, err := logDir(c.Context(), env, f.storage)
 			if err != nil {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
@@ -103,15 +100,38 @@ and new revisions until it is interrupted. The appengine need not run.`,
 	return c
 }
 
-// logDir finds the logs in what --storage says.
-func logDir(env Env, dir string) (string, error) {
+// logDir finds the logs in what --storage says. A run directory has its logs in
+// sight of the containers only, so its runtime is asked where they are.
+func logDir(ctx context.Context, env Env, dir string) (string, error) {
 	if dir == "" {
 		var err error
 		if dir, err = appengineStorage(env); err != nil {
 			return "", err
 		}
 	}
-	if sub := filepath.Join(dir, "logs"); isDir(sub) {
+	sub := filepath.Join(dir, "logs")
+	for _, d := range []string{sub, dir} {
+		if _, err := os.Lstat(filepath.Join(d, "current")); err == nil {
+			return d, nil
+		}
+	}
+	for _, socket := range []string{filepath.Join(dir, "pv-ctrl"), filepath.Join(dir, "pv", "pv-ctrl")} {
+		if _, err := os.Lstat(socket); err != nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		list, err := pvctrl.NewClient(socket).Settings(ctx)
+		if err != nil {
+			return "", fmt.Errorf("ask the runtime where its logs are: %w", err)
+		}
+		for _, s := range list {
+			if s.Key == string(pvconf.LogDir) && isDir(s.Value) {
+				return s.Value, nil
+			}
+		}
+	}
+	if isDir(sub) {
 		return sub, nil
 	}
 	return dir, nil
@@ -130,7 +150,7 @@ func runLogs(c *cobra.Command, env Env, f *logsFlags, names []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	dir, err := logDir(env, f.storage)
+	dir, err := logDir(c.Context(), env, f.storage)
 	if err != nil {
 		return err
 	}
@@ -194,132 +214,4 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 		}
 	}
 	return time.Time{}, fmt.Errorf("logs: --since %q: write 10m, 2h, 3d, 2026-05-15 or 2026-05-15T16:48:18Z", text)
-}
-
-// logPrinter prints entries for people, or as JSON.
-type logPrinter struct {
-	w        io.Writer
-	json     bool
-	times    bool
-	terminal bool
-	colour   bool
-	width    int
-}
-
-func newLogPrinter(w io.Writer, env Env, f *logsFlags, names []string) *logPrinter {
-	p := &logPrinter{w: w, json: f.json, times: f.times}
-	if out, ok := env.Stdout.(*os.File); ok && term.IsTerminal(int(out.Fd())) {
-		p.terminal = true
-		p.colour = env.Getenv("NO_COLOR") == "" && env.Getenv("TERM") != "dumb"
-	}
-	for _, n := range names {
-		p.width = min(max(p.width, len(n)), 24)
-	}
-	return p
-}
-
-func (p *logPrinter) print(e logs.Entry) error {
-	if p.json {
-		enc := json.NewEncoder(p.w)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(e)
-	}
-	var b strings.Builder
-	if p.times {
-		b.WriteString(e.Time.Format("2006-01-02T15:04:05.000Z07:00 "))
-	}
-	p.paint(&b, nameColour(e.Container), fmt.Sprintf("%-*s |", p.width, e.Container))
-	b.WriteByte(' ')
-	switch {
-	case e.Level != "":
-		p.paint(&b, levelColours[e.Level], e.Level)
-		b.WriteString(" " + e.Source + ": ")
-	case e.Source != logs.Console:
-		b.WriteString(e.Source + ": ")
-	}
-	text := e.Text
-	if p.terminal {
-		text = plain(text)
-	}
-	b.WriteString(text + "\n")
-	_, err := io.WriteString(p.w, b.String())
-	return err
-}
-
-// levelColours are SGR parameters.
-var levelColours = map[string]int{"FATAL": 31, "ERROR": 31, "WARN": 33}
-
-// nameColour gives a name one of six colours, always the same.
-func nameColour(name string) int {
-	h := fnv.New32a()
-	_, _ = io.WriteString(h, name)
-	return [...]int{32, 34, 35, 36, 92, 94}[h.Sum32()%6]
-}
-
-func (p *logPrinter) paint(b *strings.Builder, colour int, text string) {
-	if !p.colour || colour == 0 {
-		b.WriteString(text)
-		return
-	}
-	fmt.Fprintf(b, "\x1b[%dm%s\x1b[0m", colour, text)
-}
-
-// plain makes a line fit for a terminal: what a container prints must not move
-// the cursor or set the title. Of a line that was written over after a carriage
-// return the last is shown; escape sequences go, other control characters are
-// shown as what they are.
-func plain(text string) string {
-	if i := strings.LastIndexByte(text, '\r'); i >= 0 {
-		text = text[i+1:]
-	}
-	var b strings.Builder
-	for rest := text; rest != ""; {
-		if n := escape(rest); n > 0 {
-			rest = rest[n:]
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(rest)
-		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, rest[0])
-		case r == '\t' || r >= ' ' && r != 0x7f && (r < 0x80 || r >= 0xa0):
-			b.WriteString(rest[:n])
-		case r == '\b':
-		default:
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		}
-		rest = rest[n:]
-	}
-	return b.String()
-}
-
-// escape is the length of the terminal sequence that a text begins with: CSI
-// to its final byte, OSC to BEL or ST, or a pair.
-func escape(s string) int {
-	if s[0] != 0x1b {
-		return 0
-	}
-	if len(s) == 1 {
-		return 1
-	}
-	switch s[1] {
-	case '[':
-		for i := 2; i < len(s); i++ {
-			if s[i] >= 0x40 && s[i] <= 0x7e {
-				return i + 1
-			}
-		}
-		return len(s)
-	case ']', 'P', '_', '^':
-		for i := 2; i < len(s); i++ {
-			if s[i] == 0x07 {
-				return i + 1
-			}
-			if s[i] == '\\' && s[i-1] == 0x1b {
-				return i + 1
-			}
-		}
-		return len(s)
-	}
-	return 2
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,6 +121,33 @@ func TestLogsOfTheUsersAppengine(t *testing.T) {
 		if code != c.code || !strings.Contains(out.String(), c.want) {
 			t.Errorf("%v: %d %s", c.env, code, out.String())
 		}
+	}
+}
+
+// TestLogsOfARunDirectory: the runtime that answers there says where.
+func TestLogsOfARunDirectory(t *testing.T) {
+	storage, _ := logged(t)
+	run1 := t.TempDir()
+	if err := os.Mkdir(filepath.Join(run1, "logs"), 0o755); err != nil { // of the containers
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(run1, "pv-ctrl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := fmt.Sprintf(`[{"key":"PV_LOG_DIR","value":%q,"modified":"pv conf file"}]`, storage+"/logs")
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/config2" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, answer)
+	})}
+	go func() { _ = srv.Serve(l) }()
+	t.Cleanup(func() { _ = srv.Close() })
+	if code, out, errs := run(t, "logs", "--storage", run1, "db"); code != cli.ExitOK || !strings.Contains(out, "no space") {
+		t.Errorf("%d %s%s", code, out, errs)
 	}
 }
 
