@@ -13,7 +13,7 @@
 // the connection without a word, an unknown method is 501 in HTTP/1.1 whatever
 // the request's version was, and what is not HTTP gets a JSON body. net/http
 // decides each of these before a handler runs. So the request line, the
-// framing and the replies are ours (head.go, body.go, reply.go, some three
+// framing and the replies are ours (head.go, body.go, reply.go, some five
 // hundred lines over bufio), and the parts of the standard library that can be
 // had alone do the rest: net/textproto reads header fields, net/http/httputil
 // the chunks.

@@ -94,3 +94,51 @@ func TestNetcat(t *testing.T) {
 		t.Errorf("%v, %v", all, err)
 	}
 }
+
+// Upstream's own pvcurl and pvcontrol, which are shell scripts around nc.
+func TestUpstreamTools(t *testing.T) {
+	tree := testreq.Env(t, "PVKIT_PANTAVISOR", "a checkout of github.com/pantavisor/pantavisor")
+	testreq.Tool(t, "nc")
+	m := ctrltest.NewMachine(nil)
+	socket := serve(t, ctrl.Options{Backend: m.Backend(), Owner: byEnviron})
+	bin := t.TempDir()
+	tools := filepath.Join(tree, "tools")
+	if err := os.Symlink(filepath.Join(tools, "pvcurl"), filepath.Join(bin, "pvcurl")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	pvcurl := func(args ...string) string {
+		return run(t, "", "sh", append([]string{filepath.Join(tools, "pvcurl"), "--unix-socket", socket}, args...)...)
+	}
+	pvcontrol := func(args ...string) string {
+		return run(t, "", "sh", append([]string{filepath.Join(tools, "pvcontrol"), "-s", socket}, args...)...)
+	}
+	if got := pvcurl("http://localhost/daemons"); got != daemon {
+		t.Errorf("pvcurl: %q", got)
+	}
+	if got := pvcurl("-X", "PUT", "-w", "%{http_code}", "--data-binary", "value", "http://localhost/user-meta/k"); got != "200" {
+		t.Errorf("pvcurl puts: %q", got)
+	}
+	for command, want := range map[string]string{
+		"daemons ls":      daemon,
+		"usrmeta ls":      `{"k":"value"}`,
+		"objects ls":      "[]",
+		"steps get 0":     `{"#spec":"pantavisor-service-system@1"}`,
+		"commands run-gc": "",
+	} {
+		if got := strings.TrimSpace(pvcontrol(strings.Fields(command)...)); got != want {
+			t.Errorf("pvcontrol %s: %q, want %q", command, got, want)
+		}
+	}
+	text := []byte("an object\n")
+	sum := sha256.Sum256(text)
+	name := hex.EncodeToString(sum[:])
+	file := filepath.Join(bin, "object")
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	pvcontrol("objects", "put", file, name)
+	if got := strings.TrimSpace(pvcontrol("objects", "get", name)); got != "an object" {
+		t.Errorf("the object came back as %q", got)
+	}
+}
