@@ -44,12 +44,7 @@ func (o objects) OpenObject(_ context.Context, sha256 string) (io.ReadCloser, er
 }
 
 func (o objects) PutObject(ctx context.Context, sha256 string, size int64, r io.Reader) error {
-	o.log.Debug("incoming data", "bytes", size, "object", sha256)
-	err := o.store.Objects().Put(ctx, sha256, r, size)
-	if err == nil {
-		o.log.Debug("upload done", "object", sha256)
-	}
-	return refusal(err)
+	return refusal(o.store.Objects().Put(ctx, sha256, r, size))
 }
 
 // steps answers for the revisions.
