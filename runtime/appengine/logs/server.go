@@ -49,6 +49,7 @@ type Server struct {
 	own  *Source // for what the server itself has to say
 
 	wake       chan struct{} // sinks wait in queue
+	ended      chan struct{} // closed when Run returns
 	stdout     chan struct{} // the stdout sink has something
 	stdoutSink *sink
 
@@ -90,7 +91,7 @@ func New(dir string, cfg Config, opts Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: opts, dir: dir, root: root,
-		wake: make(chan struct{}, 1), stdout: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}), stdout: make(chan struct{}, 1),
 		sinks: map[string]*sink{}, sources: map[string]*Source{}, perPlat: map[string]int{},
 		restless: map[*Source]struct{}{},
 		bad:      complaints{last: map[string]time.Time{}, more: map[string]int{}},
@@ -185,7 +186,7 @@ func (s *Server) StopUpdate(ctx context.Context) error {
 }
 
 // Flush returns when everything that was logged before the call is in its
-// file, or cannot be written.
+// file, or cannot be written. Before Run it waits for Run.
 func (s *Server) Flush(ctx context.Context) error {
 	done := make(chan struct{})
 	s.mu.Lock()
@@ -194,6 +195,8 @@ func (s *Server) Flush(ctx context.Context) error {
 	s.poke()
 	select {
 	case <-done:
+		return nil
+	case <-s.ended:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -254,8 +257,9 @@ func (s *Server) append(k *sink, src *Source, add func([]byte) []byte) {
 }
 
 // Run writes until ctx is done and then what is left. It returns nil then, and
-// the log directory is closed.
+// the log directory is closed. It is called once.
 func (s *Server) Run(ctx context.Context) error {
+	defer close(s.ended)
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	out := make(chan struct{})

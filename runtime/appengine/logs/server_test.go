@@ -290,6 +290,8 @@ func TestRevisions(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+	write(t, src, "after the end: nobody writes it, and nobody waits for it\n")
+	flush(t, s)
 	if got := read(t, dir, "0/pantavisor/pantavisor.log"); got != "[pantavisor] 0 INFO\t -- [init]: before the first revision\n" {
 		t.Errorf("%q", got)
 	}

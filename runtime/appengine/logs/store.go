@@ -213,6 +213,8 @@ func (t *store) tidy(rev string) {
 			}
 		}
 		t.index.close()
+		clear(t.number)
+		clear(t.known)
 		t.measure()
 		t.packer.leftOver(rev)
 	}
