@@ -82,12 +82,8 @@ func (j *enterJob) join() error {
 			return fmt.Errorf("join its namespaces: %w", err)
 		}
 	}
-	for n := uintptr(0); n <= lastCap(); n++ {
-		if j.Caps&(1<<n) == 0 {
-			if err := unix.Prctl(unix.PR_CAPBSET_DROP, n, 0, 0, 0); err != nil {
-				return fmt.Errorf("drop capability %d: %w", n, err)
-			}
-		}
+	if err := dropBounding(^j.Caps); err != nil {
+		return fmt.Errorf("drop capabilities: %w", err)
 	}
 	if j.NoNew {
 		return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -60,7 +60,7 @@ func (c *child) privileges() error {
 	if err := c.limits(); err != nil {
 		return err
 	}
-	if err := boundCaps(c.Config.Caps); err != nil {
+	if err := dropBounding(dropped(c.Config.Caps)); err != nil {
 		return fmt.Errorf("drop capabilities: %w", err)
 	}
 	if err := c.user(); err != nil {
@@ -136,9 +136,10 @@ func dropped(caps lxcconf.Caps) uint64 {
 	return mask
 }
 
-// boundCaps empties the bounding set, which limits what a program can ever get.
-func boundCaps(caps lxcconf.Caps) error {
-	mask := dropped(caps)
+// dropBounding takes capabilities from the bounding set, which limits what a
+// program can ever get. It asks the kernel where they end and not /proc, which
+// may be a container's.
+func dropBounding(mask uint64) error {
 	for n := range uintptr(64) {
 		if mask&(1<<n) == 0 {
 			continue
@@ -232,8 +233,14 @@ func explainExec(program string, err error) error {
 	st, serr := os.Stat(program)
 	switch {
 	case err == unix.ENOENT && serr == nil:
-		if i := interpreter(program); i != "" {
-			return fmt.Errorf("it needs %s, which the image does not have: %w", i, err)
+		for i := program; i != ""; {
+			next := interpreter(i) // a script's shell needs a loader itself
+			if _, serr := os.Stat(next); next != "" && serr != nil {
+				return fmt.Errorf("%s needs %s, which the image does not have: %w", i, next, err)
+			}
+			if i = next; i == program {
+				break
+			}
 		}
 	case err == unix.EACCES && serr == nil && st.Mode().IsRegular() && st.Mode()&0o111 == 0:
 		return fmt.Errorf("its mode %#o has no x: %w", st.Mode().Perm(), err)

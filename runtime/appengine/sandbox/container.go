@@ -37,7 +37,8 @@ type Container struct {
 	done    chan struct{} // closed when all of it is gone; exit is set then
 }
 
-// Exit is how a container's first process ended.
+// Exit is how a container's first process ended. One that powers off or reboots
+// the container with reboot(2) ends with SIGINT or SIGHUP.
 type Exit struct {
 	Code   int            // its exit status, -1 if a signal ended it
 	Signal syscall.Signal // the signal, 0 if it exited

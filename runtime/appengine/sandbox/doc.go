@@ -18,6 +18,23 @@
 // privileges and then becomes the container's program, which is process 1
 // there, as under LXC.
 //
+// # What a machine may lack
+//
+// Host.Notes says it in words, and so does the log:
+//   - no loop devices, or no right to use them: images are unpacked once each
+//     into ImageDir;
+//   - cgroup v2, v1, or both are used as they are there; without the pids
+//     controller the number of processes has no limit, without any group a
+//     container is known by its pid namespace alone;
+//   - without CAP_SYS_ADMIN containers run in user namespaces: images are
+//     unpacked and belong to this user, devices are the host's nodes, /sys is
+//     the host's unless the network is the container's own, there is one user
+//     (more with newuidmap), and pools of addresses cannot be had;
+//   - Linux before 5.12 is refused.
+//
+// Not done at all, and said as a warning with its line: hooks, seccomp,
+// AppArmor, SELinux, idmap, shared namespaces and included files.
+//
 // # Safety
 //
 // Whatever an image holds, nothing outside the container's root is touched:

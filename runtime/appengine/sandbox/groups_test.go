@@ -3,9 +3,11 @@ package sandbox_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +23,7 @@ func groups(dir, group, img string) int {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	err := func() error {
-		h, err := sandbox.Open(ctx, sandbox.Options{RunDir: dir, Cgroup: group})
+		h, err := sandbox.Open(ctx, sandbox.Options{RunDir: dir, Cgroup: group, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 		if err != nil {
 			return err
 		}
@@ -68,10 +70,12 @@ func groups(dir, group, img string) int {
 }
 
 // The same with all of the machine's hierarchies, with v1 alone, with v2 alone
-// (which has no controllers here when v1 has them), and with none.
-func TestCgroupModes(t *testing.T) {
+// (which has no controllers here when v1 has them), and with none; and on a
+// machine without loop devices.
+func TestMachines(t *testing.T) {
 	testreq.Root(t)
 	testreq.Tool(t, "unshare")
+	b := open(t)
 	img, err := image()
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +88,9 @@ func TestCgroupModes(t *testing.T) {
 		hide   string
 		want   []string
 	}{
-		"as it is": {false, "", []string{known, known}},
-		"v1":       {true, "umount " + v2, []string{known, known}},
+		"as it is":        {false, "", []string{known, known}},
+		"no loop devices": {false, "mount --bind /dev/null /dev/loop-control", []string{known, known}},
+		"v1":              {true, "umount " + v2, []string{known, known}},
 		"v2": {true, "for d in $(awk '$3==\"cgroup\"{print $2}' /proc/mounts); do umount $d; done",
 			[]string{"note: the pids controller is not available", unlimited, unlimited}},
 		"none": {false, "for d in $(awk '$3==\"cgroup\"||$3==\"cgroup2\"{print $2}' /proc/mounts | sort -r); do umount $d; done",
@@ -97,6 +102,9 @@ func TestCgroupModes(t *testing.T) {
 					t.Skip("testreq: optional: cgroup v1 and v2 are not both mounted here")
 				}
 			}
+			if !c.hybrid && name != "none" && !limits(b) {
+				t.Skip("testreq: optional: the number of processes cannot be limited here")
+			}
 			dir := t.TempDir()
 			if c.hide == "" {
 				c.hide = "true"
@@ -104,17 +112,27 @@ func TestCgroupModes(t *testing.T) {
 			self, _ := os.Readlink("/proc/self/exe")
 			cmd := exec.Command("unshare", "-m", "bash", "-c", c.hide+` && exec -a "$@"`, "x", groupsName, self,
 				filepath.Join(dir, "run"), fmt.Sprintf("pvkit-test-%d-modes", os.Getpid()), img)
-			out, err := cmd.CombinedOutput()
+			var log strings.Builder
+			cmd.Stderr = &log
+			out, err := cmd.Output()
 			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 			ok := err == nil && len(lines) == len(c.want)
 			for i := 0; ok && i < len(lines); i++ {
 				ok = strings.HasPrefix(lines[i], c.want[i])
 			}
 			if !ok {
-				t.Errorf("%v: got\n%s\nwant\n%s", err, out, strings.Join(c.want, "\n"))
+				t.Errorf("%v: got\n%s\nwant\n%s\nlog: %s", err, out, strings.Join(c.want, "\n"), &log)
+			}
+			if unpacked := strings.Contains(log.String(), "its files are unpacked"); unpacked != (name == "no loop devices") {
+				t.Errorf("unpacked %v: %s", unpacked, &log)
 			}
 		})
 	}
+}
+
+// limits reports whether the machine can limit the number of processes.
+func limits(b *bench) bool {
+	return !slices.ContainsFunc(b.Notes(), func(s string) bool { return strings.Contains(s, "not limited") || strings.Contains(s, "no limits") })
 }
 
 // v2Mount is where cgroup v2 is mounted, "" if it is not.

@@ -67,7 +67,7 @@ func TestNothingIsLeft(t *testing.T) {
 	for range 3 {
 		b := open(t, change)
 		volumes := b.volumes("app")
-		for _, cmd := range []string{"/prog exit:0", "/nothing", "/prog bomb", "/prog stubborn", "/prog die", "/prog spawn:stubborn exit:0"} {
+		for _, cmd := range []string{"/prog exit:0", "/nothing", "/prog bomb:60", "/prog stubborn", "/prog die", "/prog spawn:stubborn exit:0"} {
 			c, err := b.Start(t.Context(), sandbox.Spec{Name: "app", Config: conf(t, cmd, "lxc.namespace.keep = user ipc"), Volumes: volumes, PidsMax: 30})
 			if err == nil {
 				c.Close(t.Context())

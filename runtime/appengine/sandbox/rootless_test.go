@@ -140,6 +140,8 @@ func TestRootless(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	os.Chown(dir, nobody, nobody)
+	os.WriteFile(filepath.Join(dir, "file"), []byte("bound\n"), 0o644)
+	os.Chmod(filepath.Join(dir, "file"), 0o666)
 	out, log := run(t, dir, "/prog echo:hello")
 	if strings.Contains(out, "make its namespaces") || strings.Contains(out, "a policy of this machine") {
 		t.Skip("testreq: optional: users may make no user namespaces here: " + out)
@@ -159,7 +161,7 @@ func TestRootless(t *testing.T) {
 		"/prog tty readlink:/proc/self/fd/0":     "tty false\n/dev/pts/0\nexit status 0\n",
 		"/prog exists:/proc/2 exists:/proc/1":    "2 false\n1 true\nexit status 0\n",
 		"/prog mknod:/tmp/x":                     "error: operation not permitted\nexit status 0\n",
-		"/prog bomb":                             "stopped true fork/exec /prog: resource temporarily unavailable\n",
+		"/prog bomb:200":                         "stopped true fork/exec /prog: resource temporarily unavailable\n",
 		"/nothing":                               "start container app: start /nothing: no such file or directory\n",
 	} {
 		t.Run(cmd, func(t *testing.T) {
@@ -173,6 +175,13 @@ func TestRootless(t *testing.T) {
 		out, _ := run(t, dir, "/prog id", "lxc.init.uid = 5")
 		if want := "user or group 5: this user namespace knows none above 0"; !strings.Contains(out, want) {
 			t.Errorf("got %q, want %s", out, want)
+		}
+	})
+	t.Run("mounts of the host", func(t *testing.T) {
+		out, log := run(t, dir, "/prog cat:/a open:/a exists:/b/os-release cat:/v/x", "lxc.mount.entry = "+filepath.Join(dir, "file")+" a none bind,ro,create=file 0 0",
+			"lxc.mount.entry = /usr/lib b none bind,ro,create=dir 0 0", "lxc.mount.entry = /volumes/app/lxc-overlay/v v none bind,create=dir,optional 0 0")
+		if want := "bound\nerror: open /a: read-only file system\nos-release true\nerror: open /v/x: no such file or directory\nexit status 0\n"; out != want {
+			t.Errorf("got %q, want %q; log %s", out, want, log)
 		}
 	})
 	t.Run("enter", func(t *testing.T) {

@@ -2,6 +2,7 @@ package cgroup_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -104,6 +105,9 @@ func TestNames(t *testing.T) {
 		t.Error("a bad name was taken")
 	}
 	tree := open(t)
+	if _, err := cgroup.Open(fmt.Sprintf("pvkit-cgtest-%d", os.Getpid())); !errors.Is(err, cgroup.ErrBusy) {
+		t.Errorf("a second one: %v", err)
+	}
 	if _, err := tree.Create(t.Context(), "../x", 0, nil); err == nil {
 		t.Error("a bad container's name was taken")
 	}

@@ -352,6 +352,10 @@ func (t *Tree) Sweep(ctx context.Context) ([]string, error) {
 // Close removes the groups above the containers' if nothing is in them.
 func (t *Tree) Close() error {
 	var errs []error
+	if t.lock != nil {
+		errs = append(errs, t.lock.Close())
+		t.lock = nil
+	}
 	for _, h := range t.hierarchies() {
 		for _, rel := range h.made {
 			if err := unix.Rmdir(h.path(rel)); err != nil && err != unix.ENOENT && err != unix.EBUSY && err != unix.ENOTEMPTY {

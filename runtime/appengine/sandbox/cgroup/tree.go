@@ -35,7 +35,11 @@ type Tree struct {
 	unified *hierarchy
 	v1      []*hierarchy
 	notes   []string
+	lock    *os.File // of one of our groups
 }
+
+// ErrBusy means that another runtime uses groups of that name.
+var ErrBusy = errors.New("another runtime uses the cgroup")
 
 // v1 controllers that are used. Others, such as net_cls, say nothing about a
 // container here.
@@ -75,8 +79,32 @@ func Open(name string) (*Tree, error) {
 	if len(failed) > 0 {
 		t.note("%d of this machine's %d cgroup hierarchies cannot be used; the first is %s", len(failed), len(all), failed[0])
 	}
+	if err := t.take(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
 	t.control()
 	return t, nil
+}
+
+// take locks our group, so that a second runtime of that name does not end this
+// one's containers as left over from before.
+func (t *Tree) take() error {
+	for _, h := range t.hierarchies() {
+		f, err := os.Open(h.path(h.base))
+		if err != nil {
+			return err
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				err = ErrBusy
+			}
+			return err
+		}
+		t.lock = f
+		return nil
+	}
+	return nil
 }
 
 // ValidName reports whether a name can be that of a group.

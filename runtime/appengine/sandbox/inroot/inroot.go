@@ -71,9 +71,11 @@ func (r *Root) Lookup(name string) (*File, error) {
 
 func (r *Root) open(name string, flags int) (int, error) {
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	for {
+	for try := 1; ; try++ {
 		fd, err := unix.Openat2(r.fd, rel(name), &how)
-		if err != unix.EAGAIN && err != unix.EINTR { // EAGAIN: something was renamed meanwhile
+		// EAGAIN means that something was renamed meanwhile, which somebody may
+		// do all the time.
+		if err != unix.EINTR && (err != unix.EAGAIN || try > 1000) {
 			return fd, err
 		}
 	}
