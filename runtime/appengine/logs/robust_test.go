@@ -73,7 +73,7 @@ func TestFloodIsBounded(t *testing.T) {
 	s := serve(t, dir, logs.DefaultConfig(), logs.Options{})
 	src := s.Source("web", logs.Console, logs.Info)
 	line := strings.Repeat("x", 99) + "\n"
-	chunk := strings.Repeat(line, 320) // as a console reader's buffer
+	chunk := []byte(strings.Repeat(line, 320)) // as a console reader's buffer
 
 	var before, during runtime.MemStats
 	runtime.GC()
@@ -82,7 +82,7 @@ func TestFloodIsBounded(t *testing.T) {
 	total := 0
 	for i := range 6000 { // 190 MB
 		began := time.Now()
-		write(t, src, chunk)
+		_, _ = src.Write(chunk) // which never fails
 		longest.Store(max(longest.Load(), int64(time.Since(began))))
 		total += len(chunk)
 		if i%500 == 0 {
@@ -100,7 +100,7 @@ func TestFloodIsBounded(t *testing.T) {
 	if strings.ReplaceAll(got, line, "") != "" {
 		t.Error("a stored line is not whole")
 	}
-	if peak.Load() > 16<<20 {
+	if peak.Load() > 8<<20 {
 		t.Errorf("%d bytes of memory more", peak.Load())
 	}
 	t.Logf("stored %d of %d MB; %d KB of memory more; longest write %v", len(got)>>20, total>>20, peak.Load()>>10, time.Duration(longest.Load()))
