@@ -33,7 +33,11 @@ func TestReplay(t *testing.T) {
 	r.opts.XConnect = []string{mesh}
 	r.opts.Settings.Environ = nil // the captures were made with the usual times
 	r.start().ready()
-	inside := map[string]string{ctrltest.Norole: cgroupOf(t, r.pid(ctrltest.Norole)), ctrltest.Client: cgroupOf(t, r.pid(ctrltest.Client))}
+	inside := map[string]string{}
+	for _, name := range []string{ctrltest.Norole, ctrltest.Client} {
+		eventually(t, "the list of what runs is written", func() bool { return r.pid(name) > 0 })
+		inside[name] = cgroupOf(t, r.pid(name))
+	}
 	state, err := r.ctrl.Step(t.Context(), "0")
 	if err != nil {
 		t.Fatal(err)
