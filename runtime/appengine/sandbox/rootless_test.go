@@ -39,12 +39,15 @@ func rootless(dir, img, cmd string, more []string) int {
 			return err
 		}
 		defer m.Unmount(ctx)
-		run, err := h.Start(ctx, sandbox.Spec{Name: "app", Config: c, Volumes: m.Volumes(), Console: out, PidsMax: 30})
+		run, err := h.Start(ctx, sandbox.Spec{Name: "app", Config: c, Volumes: m.Volumes(), Console: out, PidsMax: 30,
+			Prestart: func(pid int) error {
+				if name, ok := h.Owner(pid); name != "app" || !ok {
+					return fmt.Errorf("owner %q %v", name, ok)
+				}
+				return nil
+			}})
 		if err != nil {
 			return err
-		}
-		if name, ok := h.Owner(run.PID()); name != "app" || !ok {
-			return fmt.Errorf("owner %q %v", name, ok)
 		}
 		if name, ok := h.Owner(os.Getpid()); name != "" || !ok {
 			return fmt.Errorf("our own owner %q %v", name, ok)

@@ -239,7 +239,7 @@ func (c *Container) launch(ctx context.Context, j *job, s Spec) error {
 		err = writeJob(in, j)
 	}
 	if err == nil {
-		err = c.follow(pair[0], s)
+		err = c.follow(pair[0], j, s)
 	}
 	close(c.settled)
 	if err != nil {
@@ -334,7 +334,7 @@ func (c *Container) prepare(j *job, s Spec) error {
 }
 
 // follow reads the child's reports until its program runs.
-func (c *Container) follow(reports int, s Spec) error {
+func (c *Container) follow(reports int, j *job, s Spec) error {
 	for ready := false; ; {
 		r, files, ok, err := receive(reports)
 		if err != nil {
@@ -357,10 +357,15 @@ func (c *Container) follow(reports int, s Spec) error {
 			c.keep(files)
 		case r.Ready:
 			ready = true
+			if !j.Hold {
+				continue
+			}
 			if err := c.group.LimitDevices(); err != nil {
 				return err
 			}
-			unix.Send(reports, []byte{1}, unix.MSG_NOSIGNAL) // the child may wait for this
+			if err := unix.Send(reports, []byte{1}, unix.MSG_NOSIGNAL); err != nil {
+				return err
+			}
 		}
 	}
 }

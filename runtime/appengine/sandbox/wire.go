@@ -81,11 +81,13 @@ func receive(fd int) (r report, files []*os.File, ok bool, err error) {
 	var n, on int
 	for {
 		n, on, _, _, err = unix.Recvmsg(fd, buf, oob, unix.MSG_CMSG_CLOEXEC)
-		if !errors.Is(err, unix.EINTR) {
+		// ECONNRESET says once that the child went without reading our answer.
+		// What it has sent before that is still to come.
+		if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNRESET) {
 			break
 		}
 	}
-	if n == 0 || errors.Is(err, unix.ECONNRESET) {
+	if n == 0 && err == nil {
 		return r, nil, false, nil
 	}
 	if err != nil {
