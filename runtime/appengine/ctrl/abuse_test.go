@@ -115,6 +115,7 @@ func TestTooSlow(t *testing.T) {
 		{"a body that stops", "PUT /user-meta/a HTTP/1.1\r\nContent-Length: 4000\r\n\r\nabc", "", timeout},
 		{"a body in single bytes", "PUT /user-meta/a HTTP/1.1\r\nContent-Length: 4000\r\n\r\n", strings.Repeat("x", 1000), timeout},
 		{"an object in single bytes", "PUT /objects/" + strings.Repeat("a", 64) + " HTTP/1.1\r\nContent-Length: 4000\r\n\r\n", strings.Repeat("x", 1000), timeout},
+		{"a trailer that stops in a line", "PUT /user-meta/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\nA", "", timeout},
 		{"a trailer that stops", "PUT /user-meta/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "", timeout},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -148,6 +149,61 @@ func TestTooSlow(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	})
+}
+
+// slowStore takes its time before it reads.
+type slowStore struct {
+	*ctrltest.Machine
+	delay time.Duration
+}
+
+func (s slowStore) PutObject(ctx context.Context, sum string, size int64, r io.Reader) error {
+	time.Sleep(s.delay)
+	return s.Machine.PutObject(ctx, sum, size, r)
+}
+
+// What takes the server its time is not the client's fault.
+func TestSlowBackend(t *testing.T) {
+	m := ctrltest.NewMachine(nil)
+	b := m.Backend()
+	b.Objects = slowStore{m, 500 * time.Millisecond}
+	socket := serve(t, ctrl.Options{Backend: b, Owner: as(pvctrl.HostName), PaceTime: 200 * time.Millisecond})
+	text := bytes.Repeat([]byte("0123456789abcdef"), 1<<10)
+	sum := sha256.Sum256(text)
+	if err := pvctrl.NewClient(socket).PutObject(t.Context(), hex.EncodeToString(sum[:]), int64(len(text)), bytes.NewReader(text)); err != nil {
+		t.Error(err)
+	}
+}
+
+// A simple client sends all of its body before it reads, and can: also when the
+// object is there already, or is refused.
+func TestSendsFirst(t *testing.T) {
+	m := ctrltest.NewMachine(nil)
+	text := make([]byte, 40<<20)
+	sum := sha256.Sum256(text)
+	name := hex.EncodeToString(sum[:])
+	if err := m.PutObject(t.Context(), name, -1, bytes.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	socket := serve(t, ctrl.Options{Backend: m.Backend(), Owner: as(pvctrl.HostName)})
+	tooLarge := "HTTP/1.0 507 Insufficient Storage" + json10 + `{"Error":"Not enough disk space available"}`
+	for target, want := range map[string]string{
+		"/objects/" + name:      "HTTP/1.0 200 OK" + json10,
+		"/user-meta/k":          tooLarge,
+		"/steps/locals/k":       tooLarge,
+		"/daemons/pv-xconnect":  tooLarge,
+		"/steps/0/commitmsg":    tooLarge,
+		"/drivers/load":         "HTTP/1.0 200 OK" + json10,
+		"/objects/" + name[:63]: "HTTP/1.0 400 Bad Request" + json10 + `{"Error":"Request has bad object name"}`,
+	} {
+		c := dial(t, socket)
+		if _, err := fmt.Fprintf(c, "PUT %s HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s", target, len(text), text); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+		if got := ends(t, c, 5*time.Second); got != want {
+			t.Errorf("%s: %q, want %q", target, got, want)
+		}
+	}
 }
 
 // An upload whose client goes leaves nothing behind.

@@ -13,6 +13,7 @@ import (
 // answer finds the route, checks the caller, the method and the role, in this
 // order, and asks the handler. Other than upstream it always gives one reply.
 func (s *Server) answer(c *conn, h *head, b *body) *reply {
+	c.welcome = false
 	routes, names := s.routes.find(h.target)
 	if len(routes) == 0 {
 		return refusal(failed(http.StatusBadRequest, "unknown endpoint: "+h.target))
@@ -38,6 +39,7 @@ func (s *Server) answer(c *conn, h *head, b *body) *reply {
 		}
 		return refusal(failed(http.StatusForbidden, text))
 	}
+	c.welcome = true
 	r, err := route.handle(s, &request{c.ctx, route, names, caller, h, b, c})
 	if err == nil {
 		return r

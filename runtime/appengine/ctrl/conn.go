@@ -23,11 +23,13 @@ type conn struct {
 	br   *bufio.Reader
 	peer *peer
 
-	left    int64     // bytes that a head may still have
-	failed  error     // of the last read of a head
-	body    bool      // a body is being read, at its pace
-	started time.Time // when the body was
-	got     int64     // bytes of it
+	left   int64         // bytes that a head, or a trailer, may still have
+	failed error         // of the last read of one
+	body   bool          // a body is being read, at its pace
+	waited time.Duration // for its bytes; what else takes time is not the client's fault
+	got    int64         // bytes of it
+
+	welcome bool // the caller may use what he asked for
 
 	mu      sync.Mutex // guards stopped, and the deadline while the connection is idle
 	stopped bool
@@ -51,14 +53,24 @@ func (c *conn) Read(p []byte) (int, error) {
 		return n, err
 	}
 	now := time.Now()
-	deadline := now.Add(c.s.o.PaceTime)
-	if slow := c.started.Add(c.s.o.PaceTime + time.Duration(c.got/minPace)*time.Second); slow.Before(deadline) {
-		deadline = slow
-	}
-	c.nc.SetReadDeadline(deadline)
+	earned := time.Duration(c.got/minPace) * time.Second
+	c.nc.SetReadDeadline(now.Add(min(c.s.o.PaceTime, c.s.o.PaceTime+earned-c.waited)))
 	n, err := c.nc.Read(p)
 	c.got += int64(n)
+	c.waited += time.Since(now)
 	return n, err
+}
+
+// cause is why a head or a trailer could not be read: a line that was cut off
+// may look malformed.
+func (c *conn) cause(err error) error {
+	switch {
+	case c.left <= 0:
+		return errHeadSize
+	case errors.Is(c.failed, os.ErrDeadlineExceeded):
+		return c.failed
+	}
+	return err
 }
 
 // Write writes with a deadline for each piece, so that a client may be slow but
@@ -109,13 +121,7 @@ func (c *conn) next() bool {
 	c.nc.SetReadDeadline(time.Now().Add(c.s.o.HeadTime))
 	h, err := readHead(c.br)
 	if err != nil {
-		// A line that was cut off may look malformed, but that is not the cause.
-		if c.left <= 0 {
-			err = errHeadSize
-		} else if errors.Is(c.failed, os.ErrDeadlineExceeded) {
-			err = c.failed
-		}
-		if !errors.Is(err, io.EOF) {
+		if err = c.cause(err); !errors.Is(err, io.EOF) {
 			c.reject(err)
 		}
 		return false
@@ -133,7 +139,7 @@ func (c *conn) next() bool {
 		c.reject(err)
 		return false
 	}
-	c.body, c.started, c.got = true, time.Now(), 0
+	c.body, c.waited, c.got = true, 0, 0
 	b := newBody(c.br, size, func() {
 		c.left, c.body = maxHead, false
 		c.nc.SetReadDeadline(time.Now().Add(c.s.o.HeadTime))
@@ -150,8 +156,11 @@ func (c *conn) next() bool {
 // reply answers the request.
 func (c *conn) reply(h *head, b *body) bool {
 	r := c.s.answer(c, h, b)
-	if b.err != nil {
-		c.reject(b.err)
+	if err := b.err; err != nil {
+		if !c.body { // it is the trailer's
+			err = c.cause(err)
+		}
+		c.reject(err)
 		return false
 	}
 	keep := h.keepAlive() && b.short() && c.ctx.Err() == nil && (r.stream == nil || !h.old)
@@ -168,6 +177,11 @@ func (c *conn) reply(h *head, b *body) bool {
 			return false
 		}
 		return true
+	}
+	if c.welcome && !b.done && b.proceed == nil {
+		// Simple clients send all before they read the refusal.
+		c.nc.CloseWrite()
+		io.Copy(io.Discard, b)
 	}
 	if !b.done || c.br.Buffered() > 0 {
 		c.linger()

@@ -57,6 +57,11 @@ func putObject(s *Server, r *request) (*reply, error) {
 	if err := s.o.Backend.Objects.PutObject(r.ctx, name, r.body.size, r.body); err != nil {
 		return nil, err
 	}
+	// One that was stored already need not have been read, but a client of
+	// HTTP/1.0 sends all of it, and fails when it cannot.
+	if _, err := io.Copy(io.Discard, r.body); err != nil {
+		return nil, err
+	}
 	s.o.Log.Debug("upload done, object " + name)
 	return ok(), nil
 }
