@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -361,6 +362,42 @@ func TestThousandClients(t *testing.T) {
 	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before+20; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines stay, of %d before", runtime.NumGoroutine(), before)
+		}
+	}
+}
+
+// Containers cannot take all connections, not even together; the host can.
+func TestPlaces(t *testing.T) {
+	var owner atomic.Value
+	owner.Store("")
+	s, err := ctrl.New(ctrl.Options{Backend: ctrltest.NewMachine(nil).Backend(), MaxConns: 8, MaxPerContainer: 2,
+		Owner: func(int) (string, bool) { return owner.Load().(string), true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := serveOn(t, s)
+	// connects tells whether there is a place, which stays taken.
+	connects := func(name string) bool {
+		t.Helper()
+		owner.Store(name)
+		c := dial(t, socket)
+		io.WriteString(c, "GET /nope HTTP/1.1\r\n\r\n")
+		buf := make([]byte, 512)
+		n, err := c.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.HasPrefix(string(buf[:n]), "HTTP/1.1 400 ")
+	}
+	for i, want := range []struct {
+		name string
+		ok   bool
+	}{
+		{"a", true}, {"a", true}, {"a", false}, {"b", true}, {"", true}, {"", true}, {"", false}, {"c", true}, {"d", false},
+		{pvctrl.HostName, true}, {pvctrl.HostName, true}, {pvctrl.HostName, false},
+	} {
+		if got := connects(want.name); got != want.ok {
+			t.Errorf("connection %d, of %q: %t", i, want.name, got)
 		}
 	}
 }

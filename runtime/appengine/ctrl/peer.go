@@ -21,8 +21,8 @@ import (
 // server sees to it that the pid is still the process it was.
 type Owner func(pid int) (name string, ok bool)
 
-// Caller is who sent a request.
-type Caller struct {
+// identity is who sent a request.
+type identity struct {
 	Name string // a container's name or [pvctrl.HostName]
 	Mgmt bool   // what needs the role mgmt is allowed
 }
@@ -171,13 +171,13 @@ func (p *peer) close() {
 // caller finds out what the process's container may do. Where no container has
 // the name and it ends in a counter, as parallel runs of upstream's appengine
 // give it, the name without the counter is tried.
-func (s *Server) caller(p *peer) (Caller, error) {
+func (s *Server) caller(p *peer) (identity, error) {
 	name, err := p.now(s.o.Owner)
 	if err != nil {
-		return Caller{}, err
+		return identity{}, err
 	}
 	if name == pvctrl.HostName {
-		return Caller{name, true}, nil
+		return identity{name, true}, nil
 	}
 	mgmt, known := s.o.Backend.Containers.Mgmt(name)
 	if !known {
@@ -187,7 +187,7 @@ func (s *Server) caller(p *peer) (Caller, error) {
 		}
 	}
 	if !known {
-		return Caller{}, fmt.Errorf("%w: process %d is in %q, which is no container of the running state", errCaller, p.pid, p.name)
+		return identity{}, fmt.Errorf("%w: process %d is in %q, which is no container of the running state", errCaller, p.pid, p.name)
 	}
-	return Caller{name, mgmt}, nil
+	return identity{name, mgmt}, nil
 }

@@ -220,7 +220,7 @@ type request struct {
 	ctx    context.Context
 	route  *Route
 	names  []string // in the placeholders
-	caller Caller
+	caller identity
 	head   *head
 	body   *body
 	conn   *conn

@@ -36,7 +36,8 @@ type Options struct {
 	// MaxConns limits the connections at a time (8192, and a quarter of the
 	// descriptors that the process may open), MaxPerContainer those of one
 	// container (1/4 of MaxConns), so that none of them can keep the others
-	// and the host out. One more is answered with 503.
+	// out; all containers together have three quarters, so that they cannot
+	// keep the host out. One more is answered with 503.
 	MaxConns, MaxPerContainer int
 }
 
@@ -197,7 +198,10 @@ func (s *Server) admit(c *conn) place {
 	switch {
 	case c.ctx.Err() != nil:
 		return stopping
-	case len(s.conns) >= s.o.MaxConns, name != pvctrl.HostName && s.count[name] >= s.o.MaxPerContainer:
+	case len(s.conns) >= s.o.MaxConns:
+		return full
+	case name == pvctrl.HostName:
+	case s.count[name] >= s.o.MaxPerContainer, len(s.conns)-s.count[pvctrl.HostName] >= max(s.o.MaxConns*3/4, 1):
 		return full
 	}
 	s.conns[c] = struct{}{}
