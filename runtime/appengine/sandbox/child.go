@@ -29,7 +29,7 @@ func Child() {
 	}
 	c := &child{}
 	err := c.run()
-	send(reportFD, report{Error: err.Error()}) // run only returns with an error
+	send(report{Error: err.Error()}) // run only returns with an error
 	os.Exit(1)
 }
 
@@ -112,5 +112,5 @@ func (c *child) namespaces() error {
 }
 
 func (c *child) warn(format string, args ...any) {
-	send(reportFD, report{Warning: fmt.Sprintf(format, args...)})
+	send(report{Warning: fmt.Sprintf(format, args...)})
 }

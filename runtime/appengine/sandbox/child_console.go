@@ -57,7 +57,7 @@ func (c *child) setUpConsole() error {
 		return err
 	}
 	unix.Fchown(console.slave, int(c.Config.Init.UID), -1) // the group stays tty
-	if err := send(reportFD, report{Console: true}, console.master); err != nil {
+	if err := send(report{Console: true}, console.master); err != nil {
 		return err
 	}
 	unix.Close(console.master)
@@ -102,7 +102,7 @@ func (c *child) makeTTYs(n int) error {
 		unix.Close(p.slave)
 		masters = append(masters, p.master)
 	}
-	err := send(reportFD, report{TTYs: n}, masters...)
+	err := send(report{TTYs: n}, masters...)
 	for _, fd := range masters {
 		unix.Close(fd)
 	}

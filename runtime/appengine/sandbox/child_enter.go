@@ -59,7 +59,7 @@ func enterChild() int {
 		return j.run()
 	}()
 	if err != nil {
-		send(reportFD, report{Error: err.Error()})
+		send(report{Error: err.Error()})
 		return 1
 	}
 	return code

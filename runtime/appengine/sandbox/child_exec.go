@@ -192,7 +192,7 @@ func (c *child) exec() error {
 	if err := unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close descriptors: %w", err)
 	}
-	if err := send(reportFD, report{Ready: true}); err != nil {
+	if err := send(report{Ready: true}); err != nil {
 		return errors.New("the runtime is gone")
 	}
 	if c.Hold {

@@ -68,7 +68,7 @@ var ErrUserNamespace = errors.New("it is in a user namespace of its own, which n
 func enter(ctx context.Context, pid int, p Process) (Exit, error) {
 	j, err := newEnterJob(pid, p)
 	if errors.Is(err, ErrUserNamespace) {
-		if tool, lerr := exec.LookPath("nsenter"); lerr == nil {
+		if tool, lerr := findProgram("nsenter", nil); lerr == nil {
 			return enterWith(ctx, tool, pid, p, j)
 		}
 	}

@@ -37,8 +37,8 @@ func (h *Host) privileges() {
 		"rootless: images are copied instead of mounted, and their files belong to this user",
 		"rootless: devices are the host's own nodes; no new ones can be made")
 	uids, gids := subIDs("/etc/subuid", h.maps.uid), subIDs("/etc/subgid", h.maps.uid)
-	_, err1 := exec.LookPath("newuidmap")
-	_, err2 := exec.LookPath("newgidmap")
+	_, err1 := findProgram("newuidmap", nil)
+	_, err2 := findProgram("newgidmap", nil)
 	if uids.count > 0 && gids.count > 0 && err1 == nil && err2 == nil {
 		h.maps.subUID, h.maps.subGID = uids, gids
 		return
@@ -112,7 +112,11 @@ func (m *idMaps) apply(pid int) error {
 		id   int
 		sub  idRange
 	}{{"newuidmap", m.uid, m.subUID}, {"newgidmap", m.gid, m.subGID}} {
-		out, err := exec.Command(x.tool, strconv.Itoa(pid), "0", strconv.Itoa(x.id), "1",
+		tool, err := findProgram(x.tool, nil)
+		if err != nil {
+			return err
+		}
+		out, err := exec.Command(tool, strconv.Itoa(pid), "0", strconv.Itoa(x.id), "1",
 			"1", strconv.Itoa(x.sub.first), strconv.Itoa(x.sub.count)).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%s: %w: %s", x.tool, err, strings.TrimSpace(string(out)))

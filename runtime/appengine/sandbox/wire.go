@@ -60,7 +60,8 @@ type report struct {
 // maxReport bounds a report; a message of the socket is never cut.
 const maxReport = 16 << 10
 
-func send(fd int, r report, fds ...int) error {
+// send is for the child.
+func send(r report, fds ...int) error {
 	const most = maxReport / 2
 	r.Error, r.Warning = r.Error[:min(len(r.Error), most)], r.Warning[:min(len(r.Warning), most)]
 	data, err := json.Marshal(r)
@@ -71,7 +72,7 @@ func send(fd int, r report, fds ...int) error {
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	return unix.Sendmsg(fd, data, rights, nil, unix.MSG_NOSIGNAL)
+	return unix.Sendmsg(reportFD, data, rights, nil, unix.MSG_NOSIGNAL)
 }
 
 // receive returns the next report and the descriptors with it; ok is false at

@@ -68,9 +68,15 @@ func (t *Tree) Create(ctx context.Context, name string, pids int, settings []Set
 		if err := h.mkdir(g.rel(h)); err != nil {
 			return nil, err
 		}
+		if g.home(h) == g.rel(h) {
+			continue
+		}
+		if err := h.mkdir(g.home(h)); err != nil {
+			return nil, err
+		}
 	}
 	if u := t.unified; u != nil {
-		if g.dir, err = os.Open(u.path(g.rel(u))); err != nil {
+		if g.dir, err = os.Open(u.path(g.home(u))); err != nil {
 			return nil, err
 		}
 	}
@@ -102,6 +108,17 @@ func (t *Tree) group(name string) *Group {
 }
 
 func (g *Group) rel(h *hierarchy) string { return path.Join(h.base, g.Name) }
+
+// home is where the processes are: one below the group with the limits. To the
+// container it is the root of its cgroup namespace, whose files it may write to,
+// and so it cannot lift its own limits. A devices or cpuset group of v1 does
+// not hand on what it is given later, so there the two are the same.
+func (g *Group) home(h *hierarchy) string {
+	if h.unified || slices.Contains(h.controllers, "pids") || slices.Contains(h.controllers, "memory") {
+		return path.Join(g.rel(h), "init")
+	}
+	return g.rel(h)
+}
 
 func (g *Group) limit(pids int, settings []Setting) error {
 	t := g.tree
@@ -173,7 +190,7 @@ func (h *hierarchy) write(rel, file, value string) error {
 	return nil
 }
 
-// FD is the directory of the unified group for clone3(2), -1 if there is none.
+// FD is the directory of the processes' unified group for clone3(2), -1 if there is none.
 func (g *Group) FD() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -188,8 +205,9 @@ func (g *Group) FD() int {
 // warning.
 func (g *Group) Add(pid int) error {
 	for _, h := range g.member() {
-		err := h.write(g.rel(h), "cgroup.procs", strconv.Itoa(pid))
+		err := h.write(g.home(h), "cgroup.procs", strconv.Itoa(pid))
 		if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+			unix.Rmdir(h.path(g.home(h)))
 			unix.Rmdir(h.path(g.rel(h)))
 			g.mu.Lock()
 			g.in = slices.DeleteFunc(g.in, func(x *hierarchy) bool { return x == h })

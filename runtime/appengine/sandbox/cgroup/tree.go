@@ -89,21 +89,22 @@ func Open(name string) (*Tree, error) {
 // take locks our group, so that a second runtime of that name does not end this
 // one's containers as left over from before.
 func (t *Tree) take() error {
-	for _, h := range t.hierarchies() {
-		f, err := os.Open(h.path(h.base))
-		if err != nil {
-			return err
-		}
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			f.Close()
-			if errors.Is(err, unix.EWOULDBLOCK) {
-				err = ErrBusy
-			}
-			return err
-		}
-		t.lock = f
+	all := t.hierarchies()
+	if len(all) == 0 {
 		return nil
 	}
+	f, err := os.Open(all[0].path(all[0].base))
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrBusy
+		}
+		return err
+	}
+	t.lock = f
 	return nil
 }
 

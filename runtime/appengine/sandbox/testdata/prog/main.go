@@ -178,6 +178,20 @@ var commands = map[string]func(string) error{
 		time.Sleep(time.Hour)
 		return nil
 	},
+	"unlimit": func(string) error { // lifts the own limit wherever it can be seen
+		os.Mkdir("/tmp/pids", 0o755)
+		syscall.Mount("cgroup", "/tmp/pids", "cgroup", 0, "pids")
+		n := 0
+		for _, dir := range []string{"/sys/fs/cgroup", "/tmp/pids"} {
+			for _, up := range []string{"", "/..", "/../.."} {
+				if os.WriteFile(dir+up+"/pids.max", []byte("max"), 0) == nil {
+					n++
+				}
+			}
+		}
+		fmt.Println("lifted", n > 0)
+		return nil
+	},
 	"alloc": func(s string) error { // MiB
 		n := 0
 		fmt.Sscan(s, &n)
