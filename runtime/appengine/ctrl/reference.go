@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pvkit/pvkit/runtime/pvctrl"
 )
 
 // Reference is the API's reference page in Markdown, made from [Routes].
@@ -54,7 +56,26 @@ the name as it was sent; other paths are decoded and may have a query, which mea
 		}
 	}
 	b.WriteString("\nA 204 has no body: the text says only why there was nothing to be done.\n")
+	describeEvents(&b)
 	return b.String()
+}
+
+func describeEvents(b *strings.Builder) {
+	b.WriteString("\n## Events\n\n" +
+		"`GET /events` is a `text/event-stream`, which ends only with the client, the server, or a client that is\n" +
+		"too slow. A comment every 15 s is a sign of life. `Last-Event-ID` asks for what came after that event.\n\n" +
+		"| Event | Data | When |\n|---|---|---|\n")
+	for _, e := range []struct{ name, data, when string }{
+		{pvctrl.EventContainer, "an entry of `/containers`", "its status has changed"},
+		{pvctrl.EventGroup, "an entry of `/groups`", "its status has changed"},
+		{pvctrl.EventGraph, "`{\"tag\":\"…\",\"links\":n}`", "`/xconnect-graph` is another one, with this entity tag"},
+		{pvctrl.EventDaemon, "an entry of `/daemons`", "it was started or has ended"},
+		{pvctrl.EventProgress, "`{\"name\":\"revision\",\"progress\":{…}}`", "the installation of a revision goes on"},
+		{pvctrl.EventMissed, "`{}`", "first of all, when the events after Last-Event-ID are not all known any more"},
+		{pvctrl.EventDropped, "`{}`", "last of all, when the client has left too much unread"},
+	} {
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", e.name, e.data, e.when)
+	}
 }
 
 // refusals are all of an endpoint's own ones, each once.
