@@ -53,6 +53,10 @@ type Options struct {
 	Stable  time.Duration // 0 means a minute
 	// Grace is what a daemon gets between SIGTERM and SIGKILL. 0 means 5 s.
 	Grace time.Duration
+	// Changed is told what List shows of a daemon when it has become different,
+	// of each daemon in order. It must return at once and not call the
+	// Supervisor. Nil is not told.
+	Changed func(pvctrl.Daemon)
 }
 
 // Backoff is the usual pause: 1 s at first, twice as long each time, at most
@@ -84,6 +88,9 @@ func New(table []Daemon, opts Options) *Supervisor {
 	}
 	if opts.Grace == 0 {
 		opts.Grace = 5 * time.Second
+	}
+	if opts.Changed == nil {
+		opts.Changed = func(pvctrl.Daemon) {}
 	}
 	s := &Supervisor{opts: opts}
 	for _, d := range table {

@@ -285,3 +285,43 @@ func TestKilledEngine(t *testing.T) {
 	_ = cmd.Wait()
 	eventually(t, "the daemon ends", func() bool { return !alive(pid) })
 }
+
+// Each change is told once, in order, as List would show it.
+func TestChanged(t *testing.T) {
+	changes := make(chan pvctrl.Daemon, 100)
+	s := start(t, []daemons.Daemon{sh("d", "exec sleep 60")}, daemons.Options{Changed: func(d pvctrl.Daemon) { changes <- d }})
+	next := func() pvctrl.Daemon {
+		t.Helper()
+		select {
+		case d := <-changes:
+			return d
+		case <-time.After(10 * time.Second):
+			t.Fatal("nothing is told")
+			return pvctrl.Daemon{}
+		}
+	}
+	first := next()
+	if first.Name != "d" || first.PID <= 0 || !first.Respawn {
+		t.Errorf("started: %+v", first)
+	}
+	for _, action := range []string{"nonsense", "stop"} {
+		if err := s.Do("d", action); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := next(); d != (pvctrl.Daemon{Name: "d", PID: first.PID}) {
+		t.Errorf("to be stopped: %+v", d)
+	}
+	if d := next(); d != (pvctrl.Daemon{Name: "d", PID: -1}) {
+		t.Errorf("stopped: %+v", d)
+	}
+	if err := s.Do("d", "start"); err != nil {
+		t.Fatal(err)
+	}
+	if d := next(); d != (pvctrl.Daemon{Name: "d", Respawn: true}) {
+		t.Errorf("to be started: %+v", d)
+	}
+	if d := next(); d.PID <= 0 || d.PID == first.PID || !d.Respawn {
+		t.Errorf("started again: %+v", d)
+	}
+}

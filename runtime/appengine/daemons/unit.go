@@ -39,21 +39,39 @@ type unit struct {
 func (u *unit) show() pvctrl.Daemon {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	return u.shown()
+}
+
+// shown needs the lock.
+func (u *unit) shown() pvctrl.Daemon {
 	return pvctrl.Daemon{Name: u.Name, PID: u.pid, Respawn: u.respawn}
 }
 
-func (u *unit) do(action string) {
+// change does what f does and tells of it.
+func (u *unit) change(f func()) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	before := u.shown()
+	f()
+	if now := u.shown(); now != before {
+		u.opts.Changed(now)
+	}
+}
+
+func (u *unit) do(action string) {
 	switch action {
 	case "stop":
-		u.respawn = false
-		if u.asked = u.pid > 0; !u.asked && u.ran {
-			u.pid = -1 // it waited to be started again
-		}
+		u.change(func() {
+			u.respawn = false
+			if u.asked = u.pid > 0; !u.asked && u.ran {
+				u.pid = -1 // it waited to be started again
+			}
+		})
 	case "start":
-		u.respawn = true
-		u.pid = max(u.pid, 0)
+		u.change(func() {
+			u.respawn = true
+			u.pid = max(u.pid, 0)
+		})
 	default:
 		return
 	}
@@ -95,7 +113,7 @@ func (u *unit) run(ctx context.Context) {
 		case errors.Is(err, exec.ErrNotFound), errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
 			// What is not installed is not tried again before a start is asked for.
 			u.opts.Log.Warn("daemon is not installed: it is not started", "daemon", u.Name, "error", err)
-			u.set(0, false)
+			u.change(func() { u.pid, u.respawn = 0, false })
 			continue
 		case asked:
 			restarts = 0
@@ -122,12 +140,6 @@ func (u *unit) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (u *unit) set(pid int, respawn bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.pid, u.respawn = pid, respawn
-}
-
 // once runs the program to its end. The error says how it ended; asked says
 // that somebody wanted it to.
 func (u *unit) once(ctx context.Context) (asked bool, err error) {
@@ -135,21 +147,22 @@ func (u *unit) once(ctx context.Context) (asked bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	u.mu.Lock()
-	u.pid, u.ran = p.cmd.Process.Pid, true
-	u.asked = !u.respawn // a stop came between the look and the start
-	u.mu.Unlock()
+	u.change(func() {
+		u.pid, u.ran = p.cmd.Process.Pid, true
+		u.asked = !u.respawn // a stop came between the look and the start
+	})
 	u.opts.Log.Info("daemon started", "daemon", u.Name, "pid", p.cmd.Process.Pid)
 
 	err = u.watch(ctx, p)
 
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.pid = 0
-	if !u.respawn || ctx.Err() != nil {
-		u.pid = -1
-	}
-	return u.asked, err
+	u.change(func() {
+		u.pid = 0
+		if !u.respawn || ctx.Err() != nil {
+			u.pid = -1
+		}
+		asked = u.asked
+	})
+	return asked, err
 }
 
 // watch waits for the end of the process and passes on the wish that it end.
