@@ -13,6 +13,7 @@ import (
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox/lxcconf"
 	"github.com/pvkit/pvkit/runtime/appengine/settings"
 	"github.com/pvkit/pvkit/runtime/appengine/system"
+	"github.com/pvkit/pvkit/runtime/pvctrl"
 )
 
 // meshName is the daemon that links containers.
@@ -31,7 +32,8 @@ func (c *cycle) startDaemons(ctx context.Context) error {
 		c.note("there is no pv-xconnect: containers are not linked")
 	}
 	c.daemons = daemons.New(table, daemons.Options{
-		Log: c.logger("daemons"),
+		Log:     c.logger("daemons"),
+		Changed: func(d pvctrl.Daemon) { c.sup.stream(pvctrl.EventDaemon, d) },
 		Output: func(name string) (stdout, stderr io.Writer) {
 			return c.logs.Source(logs.Pantavisor, name+"-out", logs.Info), c.logs.Source(logs.Pantavisor, name+"-err", logs.Warn)
 		},
