@@ -253,36 +253,50 @@ func (h *hierarchy) walk(rel string, f func(dir string)) {
 	}
 }
 
-// Kill ends every process of the group. cgroup.kill (Linux 5.14) does that at
-// one instant. Without it the group is frozen, so that nothing can fork while
-// its processes get SIGKILL one by one, again and again until none is left.
+// Kill ends every process of the group and waits until they are gone.
+// cgroup.kill (Linux 5.14) ends them at one instant. Without it the group is
+// frozen, so that nothing can fork while its processes get SIGKILL one by one,
+// again and again until none is left.
 func (g *Group) Kill(ctx context.Context) error {
+	atOnce := false
 	if u := g.tree.unified; u != nil && slices.Contains(g.member(), u) {
-		err := os.WriteFile(u.path(path.Join(g.rel(u), "cgroup.kill")), []byte("1"), 0)
-		if errors.Is(err, fs.ErrNotExist) && !exists(u.path(g.rel(u))) {
-			err = nil
-		}
-		if err == nil && len(g.PIDs()) == 0 {
-			return nil
-		}
+		atOnce = os.WriteFile(u.path(path.Join(g.rel(u), "cgroup.kill")), []byte("1"), 0) == nil
 	}
-	wait := time.Millisecond
-	for {
-		pids := g.PIDs()
-		if len(pids) == 0 {
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		left := len(g.PIDs())
+		if left == 0 {
 			return nil
 		}
-		g.freeze(true)
-		for _, pid := range g.PIDs() {
-			unix.Kill(pid, unix.SIGKILL)
+		if !atOnce {
+			g.freeze(true)
+			for _, pid := range g.PIDs() {
+				g.end(pid)
+			}
+			g.freeze(false)
 		}
-		g.freeze(false)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("kill the processes of %s: %d are left: %w", g.Name, len(pids), context.Cause(ctx))
+			return fmt.Errorf("kill the processes of %s: %d are left: %w", g.Name, left, context.Cause(ctx))
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, 50*time.Millisecond)
+	}
+}
+
+// end kills one process, if it still is of the group: its number may be
+// another's by now.
+func (g *Group) end(pid int) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	// Any thread tells: v1 shows one that has exited in the root.
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	if slices.ContainsFunc(threads, func(dir string) bool {
+		name, err := g.tree.owner(strings.TrimPrefix(dir, "/proc/"))
+		return err == nil && name == g.Name
+	}) {
+		unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
 }
 
@@ -386,8 +400,11 @@ func (t *Tree) Close() error {
 
 // Owner returns the container whose group a process is in, also when it is in
 // a group below it, and "" when it is in none.
-func (t *Tree) Owner(pid int) (string, error) {
-	in, err := membership(strconv.Itoa(pid))
+func (t *Tree) Owner(pid int) (string, error) { return t.owner(strconv.Itoa(pid)) }
+
+// owner is Owner for a process or a thread, by its name below /proc.
+func (t *Tree) owner(task string) (string, error) {
+	in, err := membership(task)
 	if err != nil {
 		return "", err
 	}

@@ -124,7 +124,11 @@ func (p *parser) finish() {
 		p.key = "lxc.namespace.keep"
 		p.bad("mnt cannot be kept: a container's mounts would be the host's")
 	}
-	if len(c.clone) > 0 && slices.Contains(c.clone, string(User)) {
+	if slices.Contains(c.clone, "time") {
+		p.key = "lxc.namespace.clone"
+		p.warn("a time namespace is not supported: the host's clocks are used")
+	}
+	if slices.Contains(c.clone, string(User)) {
 		p.key = "lxc.namespace.clone"
 		p.bad("user needs lxc.idmap, which is not supported in the file; the rootless mode makes its own user namespace")
 	}
