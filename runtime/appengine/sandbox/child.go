@@ -17,7 +17,7 @@ import (
 // return. It comes first in main, and in the TestMain of tests that start
 // containers.
 func Child() {
-	if len(os.Args) == 0 || os.Args[0] != initName && os.Args[0] != enterName {
+	if !isChild() {
 		return
 	}
 	// What comes belongs to one thread, which executes the program at the end.
@@ -32,6 +32,14 @@ func Child() {
 	send(report{Error: err.Error()}) // run only returns with an error
 	os.Exit(1)
 }
+
+func isChild() bool {
+	return len(os.Args) > 0 && (os.Args[0] == initName || os.Args[0] == enterName)
+}
+
+// errNoChild ends what would otherwise go round: a program that starts itself
+// as a child, does not notice, and starts itself again.
+var errNoChild = errors.New("this process is a child of the sandbox and does not know: its main must begin with sandbox.Child()")
 
 // child is the process that becomes a container's first. It is in the new
 // namespaces already, but still has the host's root.

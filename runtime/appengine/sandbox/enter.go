@@ -66,6 +66,9 @@ func Enter(ctx context.Context, pid int, p Process) (Exit, error) {
 var ErrUserNamespace = errors.New("it is in a user namespace of its own, which needs the program nsenter (util-linux)")
 
 func enter(ctx context.Context, pid int, p Process) (Exit, error) {
+	if isChild() {
+		return Exit{}, errNoChild
+	}
 	j, err := newEnterJob(pid, p)
 	if errors.Is(err, ErrUserNamespace) {
 		if tool, lerr := findProgram("nsenter", nil); lerr == nil {

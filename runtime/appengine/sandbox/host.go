@@ -58,6 +58,9 @@ const cleanup = 10 * time.Second
 // (containers, mounts, groups) is ended and taken away first. Notes says what
 // this machine cannot do.
 func Open(ctx context.Context, o Options) (_ *Host, err error) {
+	if isChild() {
+		return nil, errNoChild
+	}
 	if o.RunDir == "" || !filepath.IsAbs(o.RunDir) {
 		return nil, fmt.Errorf("open the sandbox: RunDir %q is not an absolute path", o.RunDir)
 	}

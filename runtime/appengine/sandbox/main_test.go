@@ -24,6 +24,11 @@ import (
 
 // The test binary is two programs: the tests, and the child of Start.
 func TestMain(m *testing.M) {
+	if os.Getenv(noChild) != "" {
+		_, err := sandbox.Open(context.Background(), sandbox.Options{RunDir: "/"})
+		fmt.Println(err)
+		os.Exit(0)
+	}
 	sandbox.Child()
 	if os.Args[0] == crashName {
 		os.Exit(crash(os.Args[1], os.Args[2], os.Args[3]))
@@ -47,6 +52,9 @@ func TestMain(m *testing.M) {
 
 // crashName is argv[0] of a test binary that is a runtime to be killed.
 const crashName = "pvkit-sandbox-crash"
+
+// noChild is an environment variable for a program that has forgotten Child.
+const noChild = "PVKIT_SANDBOX_NO_CHILD"
 
 // groupsName is that of a runtime with other cgroups.
 const groupsName = "pvkit-sandbox-groups"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -94,5 +95,16 @@ func TestFullDev(t *testing.T) {
 	}
 	if after := fmt.Sprint(names()); after != before {
 		t.Errorf("before %s\nafter %s", before, after)
+	}
+}
+
+// A program that forgets Child would start itself for ever.
+func TestForgottenChild(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args[0] = "pv-sandbox-init"
+	cmd.Env = append(os.Environ(), noChild+"=1")
+	out, err := cmd.Output()
+	if want := "its main must begin with sandbox.Child()"; err != nil || !strings.Contains(string(out), want) {
+		t.Errorf("%v: got %q, want %s", err, out, want)
 	}
 }
