@@ -240,6 +240,13 @@ func TestDiesAtOnce(t *testing.T) {
 			t.Fatalf("got %q %v", out, exit)
 		}
 	}
+	// With its index on the kernel refuses an overlay whose directories are in use.
+	strict := "lxc.mount.entry = x tmp overlay lowerdir=/volumes/app/root.squashfs/tmp,upperdir=/volumes/app/lxc-overlay/u,workdir=/volumes/app/lxc-overlay/w,index=on 0 0"
+	for range 20 {
+		if out, exit := b.run(sandbox.Spec{Config: conf(t, "/prog echo:last exit:5", strict), Volumes: volumes}); out != "last\n" || exit.Code != 5 {
+			t.Fatalf("got %q %v", out, exit)
+		}
+	}
 	_, exit := b.run(sandbox.Spec{Config: conf(t, "/prog die", "lxc.namespace.keep = user net ipc pid"), Volumes: volumes})
 	if exit.Signal != syscall.SIGKILL || exit.String() != "killed by SIGKILL" {
 		t.Errorf("got %v", exit)

@@ -54,12 +54,10 @@ func (c *child) openMount(m lxcconf.Mount, o mnt.Options) (fd int, dir bool, err
 		if o.Data, err = c.overlayEntry(o.Data); err != nil {
 			return -1, true, err
 		}
-		m.Type = "overlay"
+		fd, err = c.mountOverlay(o)
+		return fd, true, err
 	}
 	fd, err = mnt.FS(m.Type, m.Source, o)
-	if m.Type == "overlay" {
-		err = c.explainOverlay(err)
-	}
 	return fd, true, err
 }
 

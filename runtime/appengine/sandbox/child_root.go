@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,9 +37,8 @@ func (c *child) mountRoot() error {
 	default:
 		var data []string
 		if data, err = c.overlay(lower, r.Upper, workFor(r.Upper)); err == nil {
-			fd, err = mnt.FS("overlay", "overlay", mnt.Options{Data: data})
+			fd, err = c.mountOverlay(mnt.Options{Data: data})
 		}
-		err = c.explainOverlay(err)
 	}
 	if err != nil {
 		return fmt.Errorf("mount the root: %w", err)
@@ -66,11 +66,23 @@ func (c *child) bindRoot(dir string) (int, error) {
 	return mnt.Clone(src.FD, c.Rootless)
 }
 
-func (c *child) explainOverlay(err error) error {
-	if err == nil || !c.Rootless {
-		return err
+// mountOverlay waits for an earlier container's overlay on the same directories:
+// the kernel takes it away a little after the last process, and with its index
+// on refuses a second one until then.
+func (c *child) mountOverlay(o mnt.Options) (int, error) {
+	for wait := time.Millisecond; ; wait *= 2 {
+		fd, err := mnt.FS("overlay", "overlay", o)
+		switch {
+		case err == nil:
+			return fd, nil
+		case errors.Is(err, unix.EBUSY) && wait < 2*time.Second:
+			time.Sleep(wait)
+		case c.Rootless:
+			return -1, fmt.Errorf("%w (overlays in a user namespace need Linux 5.11 and an upper directory on a file system with user attributes)", err)
+		default:
+			return -1, err
+		}
 	}
-	return fmt.Errorf("%w (overlays in a user namespace need Linux 5.11 and an upper directory on a file system with user attributes)", err)
 }
 
 // overlay gives the options of an overlay. Directories are handed over as
