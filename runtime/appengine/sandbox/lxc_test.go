@@ -111,7 +111,7 @@ func underLXC(t *testing.T, root, text string) string {
 	out, err := exec.Command("lxc-start", "-d", "-n", name, "-f", filepath.Join(dir, "conf"), "-P", filepath.Join(dir, "lxc"), "-o", filepath.Join(dir, "log"), "-l", "ERROR").CombinedOutput()
 	why, _ := os.ReadFile(filepath.Join(dir, "log"))
 	if err != nil {
-		t.Fatalf("lxc-start: %v: %s%s", err, out, why)
+		t.Skipf("testreq: optional: lxc-start does not work here: %v: %s%s", err, out, why)
 	}
 	exec.Command("lxc-wait", "-n", name, "-P", filepath.Join(dir, "lxc"), "-s", "STOPPED", "-t", "10").Run()
 	data, _ := os.ReadFile(log)

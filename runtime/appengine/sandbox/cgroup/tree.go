@@ -201,8 +201,7 @@ func (t *Tree) control() {
 		t.note("no cgroup can be written: no limits; a container's processes are found by their pid namespace")
 		return
 	}
-	if !t.Limits() && t.unified != nil {
-		h := t.unified
+	if h := t.unified; h != nil {
 		for dir := range ancestors(h.base) {
 			available := fields(h.path(path.Join(dir, "cgroup.controllers")))
 			for _, c := range []string{"pids", "memory", "cpu", "io", "cpuset"} {
