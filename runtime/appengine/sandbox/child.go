@@ -67,6 +67,7 @@ func (c *child) run() error {
 	}{
 		{"end with the runtime", c.tie},
 		{"join namespaces", c.namespaces},
+		{"limit the number of processes", c.limitPids},
 		{"", c.mountRoot},
 		{"", c.mountDev},
 		{"", c.mountAuto},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -223,6 +224,26 @@ func (c *child) mountProc(mode lxcconf.Mode) error {
 		return c.over(net, proc, "sys/net")
 	}
 	return nil
+}
+
+// limitPids sets how many processes the pid namespace can have. It uses a /proc
+// of its own, because the container may have none, or one that is read-only.
+func (c *child) limitPids() error {
+	if c.PidMax == 0 {
+		return nil
+	}
+	proc, err := mnt.FS("proc", "proc", mnt.Options{})
+	if err != nil {
+		return fmt.Errorf("mount proc: %w", err)
+	}
+	defer unix.Close(proc)
+	fd, err := unix.Openat(proc, "sys/kernel/pid_max", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open kernel.pid_max: %w", err)
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte(strconv.Itoa(c.PidMax)))
+	return err
 }
 
 // readOnly covers a name below a mount with itself, read-only.

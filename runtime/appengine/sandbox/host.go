@@ -29,6 +29,7 @@ type Host struct {
 	program  *os.File // what a child executes
 	stage    string
 	rootless bool
+	pidMax   bool // each pid namespace has its own kernel.pid_max
 	maps     *idMaps
 	notes    []string
 
@@ -102,6 +103,10 @@ func Open(ctx context.Context, o Options) (_ *Host, err error) {
 		return nil, err
 	}
 	h.notes = append(h.notes, h.groups.Notes()...)
+	h.pidMax = kernelAtLeast(6, 14)
+	if !h.groups.Limits() && h.pidMax && !h.rootless {
+		h.notes = append(h.notes, fmt.Sprintf("a container's pid namespace limits its processes instead, to no less than %d", leastPidMax-1))
+	}
 	if err := h.sweep(ctx); err != nil {
 		return nil, err
 	}
@@ -126,6 +131,20 @@ func checkKernel() error {
 		return fmt.Errorf("mount_setattr(2): Linux 5.12 or newer is needed: %w", err)
 	}
 	return nil
+}
+
+// kernelAtLeast compares the kernel's version. What is asked here cannot be
+// tried: before 6.14 the setting is one for the whole machine.
+func kernelAtLeast(major, minor int) bool {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return false
+	}
+	var a, b int
+	if n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &a, &b); n != 2 {
+		return false
+	}
+	return a > major || a == major && b >= minor
 }
 
 // probe finds out whether a user may make namespaces here.

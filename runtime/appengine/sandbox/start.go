@@ -21,6 +21,10 @@ import (
 // pidsDefault is how many processes a container may have when nobody says.
 const pidsDefault = 4096
 
+// leastPidMax is the smallest kernel.pid_max (RESERVED_PIDS of kernel/pid.c,
+// and one).
+const leastPidMax = 301
+
 // StartError is a container that did not start. The cause says which step of
 // the start failed and on what.
 type StartError struct {
@@ -154,8 +158,13 @@ func (h *Host) job(s Spec) (*job, error) {
 	}
 	if h.rootless {
 		j.MaxID = h.maps.maxID()
-		if !h.groups.Limits() {
-			j.ProcLimit = h.pids(s)
+	}
+	if limit := h.pids(s); limit > 0 && !h.groups.Limits() {
+		switch {
+		case h.rootless:
+			j.ProcLimit = limit
+		case h.pidMax && slices.Contains(j.Own, string(lxcconf.PID)):
+			j.PidMax = max(limit, leastPidMax)
 		}
 	}
 	if len(s.Mdev) > 0 {

@@ -36,7 +36,8 @@ type job struct {
 	MaxID     uint32 // highest user and group that the user namespace knows
 	CgroupFS  bool   // there is a unified hierarchy to mount
 	Hold      bool   // wait for an answer before exec
-	ProcLimit int    // RLIMIT_NPROC, where there is no group to count processes
+	PidMax    int    // kernel.pid_max of the pid namespace, where there is no group to count processes
+	ProcLimit int    // RLIMIT_NPROC, the same for a user namespace
 }
 
 // device is a node in the container's /dev.
