@@ -89,8 +89,8 @@ func (c *child) run() error {
 	return c.exec()
 }
 
-// tie makes the kernel end this process when the runtime ends, and makes it the
-// leader of a session.
+// tie makes the kernel end this process when the runtime ends, and cuts it off
+// from the runtime's terminal (setsid(2)).
 func (c *child) tie() error {
 	unix.Umask(0)
 	unix.Setsid()

@@ -113,7 +113,7 @@ func TestEnterEnds(t *testing.T) {
 		_, err := sandbox.Enter(ctx, c.PID(), sandbox.Process{Args: []string{"/prog", "stubborn"}})
 		done <- err
 	}()
-	waitFor(t, func() bool { return len(c.PIDs()) >= 3 }) // its own, the helper's, the entered one
+	waitFor(t, func() bool { return len(c.PIDs()) >= 3 }) // its own, the child of Enter, the entered one
 	for _, pid := range c.PIDs() {
 		if name, ok := b.Owner(pid); name != "app" || !ok {
 			t.Errorf("owner of %d: %q %v", pid, name, ok)

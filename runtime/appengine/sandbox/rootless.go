@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// idMaps says which users a rootless container has. Without the helpers
+// idMaps says which users a rootless container has. Without the programs
 // newuidmap and newgidmap there is one: its root is who runs us.
 type idMaps struct {
 	uid, gid       int
-	subUID, subGID idRange // empty without helpers
+	subUID, subGID idRange // empty without those programs
 }
 
 type idRange struct{ first, count int }
@@ -73,17 +73,17 @@ func subIDs(file string, uid int) idRange {
 	return idRange{}
 }
 
-func (m *idMaps) helper() bool { return m.subUID.count > 0 }
+func (m *idMaps) ranges() bool { return m.subUID.count > 0 }
 
 // maxID is the highest user and group in the namespace.
 func (m *idMaps) maxID() uint32 { return uint32(min(m.subUID.count, m.subGID.count)) }
 
-// prepare asks for a user namespace. With helpers the maps come later, from
+// prepare asks for a user namespace. With ranges the maps come later, from
 // outside; until then the child keeps its capabilities over exec as ambient
 // ones.
 func (m *idMaps) prepare(attr *syscall.SysProcAttr) {
 	attr.Cloneflags |= unix.CLONE_NEWUSER
-	if m.helper() {
+	if m.ranges() {
 		for c := uintptr(0); c <= lastCap(); c++ {
 			attr.AmbientCaps = append(attr.AmbientCaps, c)
 		}
@@ -102,9 +102,9 @@ func lastCap() uintptr {
 	return uintptr(n)
 }
 
-// apply writes the maps with the helpers.
+// apply writes the maps with newuidmap and newgidmap.
 func (m *idMaps) apply(pid int) error {
-	if !m.helper() {
+	if !m.ranges() {
 		return nil
 	}
 	for _, x := range []struct {
