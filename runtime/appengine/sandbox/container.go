@@ -30,7 +30,8 @@ type Container struct {
 
 	mu   sync.Mutex // guards what follows
 	ttys []*os.File
-	ns   inode // its pid namespace, zero when it has the host's
+	// Its namespaces; pids is zero when it has the host's.
+	pids, mounts inode
 
 	settled chan struct{} // closed when the start has ended, well or not
 	exit    Exit
@@ -129,13 +130,13 @@ func (c *Container) Close(ctx context.Context) error {
 	}
 }
 
-// PIDs are the processes of the container as the host numbers them, as far as
-// there are groups to tell; without them it is the first process alone.
+// PIDs are the processes of the container as the host numbers them: those of its
+// group, or without groups those in its mount namespace.
 func (c *Container) PIDs() []int {
-	if pids := c.group.PIDs(); len(pids) > 0 || c.host.groups.Usable() {
-		return pids
+	if c.host.groups.Usable() {
+		return c.group.PIDs()
 	}
-	return []int{c.PID()}
+	return c.strays()
 }
 
 // reap waits for the first process, ends what it has left, and takes the group
@@ -149,6 +150,9 @@ func (c *Container) reap() {
 		c.log.Error("wait for the first process", "error", err)
 	} else {
 		c.exit = exitOf(state)
+	}
+	if !c.host.groups.Usable() {
+		c.killStrays(ctx)
 	}
 	if err := c.group.Close(ctx); err != nil {
 		c.log.Error("the container's cgroup stays", "error", err)

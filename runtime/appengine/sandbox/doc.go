@@ -26,7 +26,7 @@
 //   - cgroup v2, v1, or both are used as they are there; without the pids
 //     controller the number of processes is limited by the pid namespace, to
 //     300 or more, from Linux 6.14 on, and before that not at all; without any
-//     group a container is known by its pid namespace alone;
+//     group a container's processes are known by its namespaces;
 //   - without CAP_SYS_ADMIN containers run in user namespaces: images are
 //     unpacked and belong to this user, devices are the host's nodes, /sys is
 //     the host's unless the network is the container's own, there is one user

@@ -2,9 +2,12 @@ package sandbox
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,18 +21,69 @@ func inodeAt(fd int) (inode, error) {
 	return inode{st.Dev, st.Ino}, err
 }
 
-// setNamespace remembers the container's pid namespace.
-func (c *Container) setNamespace(j *job) {
-	for _, n := range j.Own {
-		if n != "pid" {
-			continue
+// namespaceOf is the namespace that a process is in, zero if that cannot be
+// seen.
+func namespaceOf(pid int, kind string) inode {
+	var st unix.Stat_t
+	if unix.Stat(fmt.Sprintf("/proc/%d/ns/%s", pid, kind), &st) != nil {
+		return inode{}
+	}
+	return inode{st.Dev, st.Ino}
+}
+
+// setNamespaces remembers the container's pid and mount namespaces.
+func (c *Container) setNamespaces(j *job) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mounts = namespaceOf(c.PID(), "mnt"); c.mounts == namespaceOf(os.Getpid(), "mnt") {
+		c.mounts = inode{} // never: all of the host would be the container's
+	}
+	if slices.Contains(j.Own, "pid") {
+		c.pids = namespaceOf(c.PID(), "pid")
+	}
+}
+
+func (c *Container) mountNamespace() inode {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mounts
+}
+
+// strays are the processes in the container's mount namespace: what is left of a
+// container that has neither a group nor a pid namespace.
+func (c *Container) strays() []int {
+	mounts := c.mountNamespace()
+	entries, err := os.ReadDir("/proc")
+	if err != nil || mounts == (inode{}) {
+		return nil
+	}
+	var out []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && namespaceOf(pid, "mnt") == mounts {
+			out = append(out, pid)
 		}
-		var st unix.Stat_t
-		if unix.Stat(fmt.Sprintf("/proc/%d/ns/pid", c.PID()), &st) == nil {
-			c.mu.Lock()
-			c.ns = inode{st.Dev, st.Ino}
-			c.mu.Unlock()
+	}
+	return out
+}
+
+// killStrays ends them, each only if it still is one.
+func (c *Container) killStrays(ctx context.Context) {
+	for ctx.Err() == nil {
+		pids := c.strays()
+		if len(pids) == 0 {
+			return
 		}
+		for _, pid := range pids {
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				continue
+			}
+			if namespaceOf(pid, "mnt") == c.mountNamespace() {
+				unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			}
+			unix.Close(fd)
+		}
+		time.Sleep(time.Millisecond) // the kernel takes a moment
 	}
 }
 
@@ -38,8 +92,8 @@ func (c *Container) setNamespace(j *job) {
 // such process any more or we may not look at it: then it is nobody's, and
 // certainly not the host's.
 //
-// A process belongs to a container when it is in its cgroup or one below, or in
-// its pid namespace or one below. A pid can be used again: the caller makes sure
+// A process belongs to a container when it is in its cgroup or one below, in its
+// mount namespace, or in its pid namespace or one below. A pid can be used again: the caller makes sure
 // that the process is still the one it means, with a pidfd for instance.
 func (h *Host) Owner(pid int) (name string, ok bool) {
 	name, err := h.groups.Owner(pid)
@@ -55,6 +109,9 @@ func (h *Host) Owner(pid int) (name string, ok bool) {
 	}
 	defer ns.Close()
 	known := h.namespaces()
+	if name := known[namespaceOf(pid, "mnt")]; name != "" {
+		return name, true
+	}
 	fd := int(ns.Fd())
 	if exiting(pid) {
 		return "", false
@@ -99,8 +156,10 @@ func (h *Host) namespaces() map[inode]string {
 	out := map[inode]string{}
 	for _, c := range h.containers() {
 		c.mu.Lock()
-		if c.ns != (inode{}) {
-			out[c.ns] = c.name
+		for _, ns := range []inode{c.pids, c.mounts} {
+			if ns != (inode{}) {
+				out[ns] = c.name
+			}
 		}
 		c.mu.Unlock()
 	}

@@ -333,7 +333,7 @@ func (c *Container) prepare(j *job, s Spec) error {
 		}
 	}
 	j.Hold = c.group.HasDevices()
-	c.setNamespace(j)
+	c.setNamespaces(j)
 	if s.Prestart != nil {
 		if err := s.Prestart(c.PID()); err != nil {
 			return err

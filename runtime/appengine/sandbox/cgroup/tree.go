@@ -198,7 +198,7 @@ func (h *hierarchy) relative(p string) (string, bool) {
 // control turns on v2's controllers for the containers' groups.
 func (t *Tree) control() {
 	if t.unified == nil && len(t.v1) == 0 {
-		t.note("no cgroup can be written: no limits; a container's processes are found by their pid namespace")
+		t.note("no cgroup can be written: no limits; a container's processes are found by their namespaces")
 		return
 	}
 	if h := t.unified; h != nil {
