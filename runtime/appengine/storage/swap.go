@@ -57,7 +57,10 @@ func (s *Store) swapInSteps(made, rev string) error {
 		return errors.Join(err, os.RemoveAll(aside))
 	}
 	if err := os.Rename(made, to); err != nil {
-		return errors.Join(err, restore(aside, s.dir))
+		if back := restore(aside, s.dir); back != nil {
+			return errors.Join(err, back) // what is aside is all there is of it: Open tries again
+		}
+		return errors.Join(err, os.RemoveAll(aside))
 	}
 	return errors.Join(syncPath(filepath.Dir(to)), os.RemoveAll(aside))
 }
