@@ -2,11 +2,13 @@ package storage_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -190,6 +192,30 @@ func TestVolumeDir(t *testing.T) {
 		}
 		if st, statErr := os.Stat(got); err != nil || got != filepath.Join(s.Dir(), c.want) || statErr != nil || !st.IsDir() {
 			t.Errorf("%+v: %s, %v", c, got, err)
+		}
+	}
+}
+
+// TestMessageWhileAStepIsReplaced: whatever comes first, both are there in the
+// end.
+func TestMessageWhileAStepIsReplaced(t *testing.T) {
+	s := open(t, t.TempDir())
+	for i := range 30 {
+		var wg sync.WaitGroup
+		want := fmt.Sprint("message ", i)
+		wg.Go(func() {
+			if err := s.PutStep(t.Context(), "locals/a", strings.NewReader(state(`"x.json":%d`, i)), nil); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			if err := s.SetMessage("locals/a", want); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Wait()
+		if got, err := s.Message("locals/a"); err != nil || got != want {
+			t.Fatalf("message %q, want %q: %v", got, want, err)
 		}
 	}
 }

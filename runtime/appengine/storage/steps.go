@@ -63,7 +63,11 @@ func (s *Store) PutStep(ctx context.Context, rev string, body io.Reader, check f
 	s.work.Lock()
 	defer s.work.Unlock()
 	if old, err := os.ReadFile(filepath.Join(s.trail(rev), stateFile)); err == nil && bytes.Equal(old, src) {
-		return s.SetProgress(rev, NewProgress()) // its files are right, and may be in use
+		src, err := encodeProgress(NewProgress())
+		if err != nil {
+			return err
+		}
+		return s.replace(rev, progressFile, src) // its files are right, and may be in use
 	}
 	made, err := s.newTrail(src)
 	if err != nil {
@@ -143,11 +147,20 @@ func (s *Store) read(rev, name string) ([]byte, error) {
 	return src, err
 }
 
-// write replaces a small file of a revision, whose directory need not exist.
+// write replaces a small file of a revision, whose directory need not exist. It
+// waits for work on revisions: what is written while a step is being replaced
+// must not go with the old one.
 func (s *Store) write(rev, name string, data []byte) error {
 	if err := CheckRevision(rev); err != nil {
 		return err
 	}
+	s.work.Lock()
+	defer s.work.Unlock()
+	return s.replace(rev, name, data)
+}
+
+// replace is write for who holds work.
+func (s *Store) replace(rev, name string, data []byte) error {
 	to := filepath.Join(s.trail(rev), name)
 	if err := makeDirs(filepath.Dir(to)); err != nil {
 		return err
