@@ -106,12 +106,6 @@ func (s *Store) replaceLink(target, name string) error {
 	return full(errors.Join(err, os.RemoveAll(temp), syncPath(filepath.Dir(name))))
 }
 
-// exists reports whether there is a directory for the revision.
-func (s *Store) exists(rev string) bool {
-	st, err := os.Lstat(s.trail(rev))
-	return err == nil && st.IsDir()
-}
-
 // Dir is the storage's directory.
 func (s *Store) Dir() string { return s.dir }
 
