@@ -59,7 +59,7 @@ var table = []rule{
 	{"runtime/rundir", []string{"runtime/pvctrl", "internal/atomicfile"}, nil},
 	{"runtime/pvcurl", []string{"internal/*"}, nil},
 	{"runtime/pvcontrol", []string{"runtime/pvctrl", "runtime/pvcurl", "internal/*"}, nil},
-	{"runtime/pventer", []string{"runtime/rundir", "internal/*"}, []string{"golang.org/x/sys"}},
+	{"runtime/pventer", []string{"runtime/rundir", "runtime/appengine/sandbox", "internal/*"}, []string{"golang.org/x/sys"}},
 	{"runtime/lxctools", []string{"runtime/pvctrl", "runtime/rundir", "internal/*"}, nil},
 	{"runtime/pvctrltest", []string{"runtime/pvctrl", "runtime/pvcurl", "internal/unixsock"}, nil},
 	{"runtime/appengine", []string{"pvrexport", "pvrexport/*", "runtime/pvctrl", "runtime/pvtx", "runtime/rundir", "runtime/appengine/*", "runtime/appengine/sandbox/lxcconf", "internal/atomicfile", "internal/unixsock"}, []string{"golang.org/x/sys"}},

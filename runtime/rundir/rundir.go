@@ -163,3 +163,28 @@ func startTime(pid int) (uint64, error) {
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
 }
+
+// Dir says where the runtime of this machine keeps its run directory: where
+// PV_SYSTEM_RUNDIR says, in the appengine's usual place, or below the user's
+// state, where pv-appengine puts it for want of settings
+// ($XDG_STATE_HOME/pv-appengine/run/pv). Of these the first that has the
+// document; where none has it, the first.
+func Dir(getenv func(string) string) string {
+	places := []string{Default}
+	state := getenv("XDG_STATE_HOME")
+	if home := getenv("HOME"); !filepath.IsAbs(state) && filepath.IsAbs(home) {
+		state = filepath.Join(home, ".local", "state")
+	}
+	if filepath.IsAbs(state) {
+		places = append(places, filepath.Join(state, "pv-appengine", "run", "pv"))
+	}
+	if dir := getenv("PV_SYSTEM_RUNDIR"); dir != "" {
+		places = []string{dir}
+	}
+	for _, dir := range places {
+		if _, err := os.Stat(filepath.Join(dir, File)); err == nil {
+			return dir
+		}
+	}
+	return places[0]
+}

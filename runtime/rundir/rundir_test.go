@@ -98,3 +98,30 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestDir(t *testing.T) {
+	home := t.TempDir()
+	dir := filepath.Join(home, ".local/state/pv-appengine/run/pv")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := rundir.Write(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(rundir.Default, rundir.File)); err == nil {
+		t.Skip("a runtime runs on this machine")
+	}
+	for _, tt := range []struct{ home, state, rundir, want string }{
+		{home, "", "", dir},
+		{home, "relative", "", dir},
+		{home, "/elsewhere", "", rundir.Default},
+		{"", home + "/.local/state", "", dir},
+		{"", "", "", rundir.Default},
+		{home, "", "/set", "/set"},
+	} {
+		env := map[string]string{"HOME": tt.home, "XDG_STATE_HOME": tt.state, "PV_SYSTEM_RUNDIR": tt.rundir}
+		if got := rundir.Dir(func(k string) string { return env[k] }); got != tt.want {
+			t.Errorf("%v: %s", tt, got)
+		}
+	}
+}
