@@ -95,6 +95,11 @@ func (c *cycle) spec(rev *revision, d *definition, m *sandbox.Mounted) (sandbox.
 	for name, dir := range c.shared {
 		s.Volumes[name] = dir
 	}
+	names, err := c.hosts(rev, d)
+	if err != nil {
+		return sandbox.Spec{}, err
+	}
+	s.Mounts = append(s.Mounts, names...)
 	if s.OwnNet {
 		s.Prestart = func(pid int) error {
 			if c.net == nil {

@@ -50,6 +50,10 @@ type Options struct {
 	// Executable is what containers are started with; "" is this program,
 	// which then calls sandbox.Child first.
 	Executable string
+	// NetNS is the network namespace that has the bridges of pools and of
+	// lxc.net.* lines; nil is the process's own, which containers of the mode
+	// host share.
+	NetNS *os.File
 	// Extract makes copies of images instead of mounting them.
 	Extract bool
 	// Rootless uses user namespaces even where they are not needed.

@@ -19,7 +19,7 @@ import (
 // gets them mounted. No mount is made outside containers.
 type runDir struct {
 	dir string
-	mu  sync.Mutex // guards the files of metadata
+	mu  sync.Mutex // guards the files of metadata and hosts
 }
 
 // The names below the run directory.
@@ -30,9 +30,10 @@ const (
 	userMeta   = "user-meta"
 	deviceMeta = "device-meta"
 	runLogs    = "logs"
-	workDir    = ".work"            // ours, with the next three below it
+	workDir    = ".work"            // ours, with the next four below it
 	fileDir    = workDir + "/files" // files that are about to get their place
 	exportDir  = workDir + "/exports"
+	hostsDir   = workDir + "/hosts" // an /etc/hosts for each container of a pool
 	sandboxDir = workDir + "/sandbox"
 )
 
@@ -60,7 +61,7 @@ func newRunDir(dir string) (*runDir, error) {
 		}
 	}
 	for name, mode := range map[string]fs.FileMode{
-		userMeta: 0o755, deviceMeta: 0o755, runLogs: 0o755, "phconfig": 0o755, workDir: 0o711, fileDir: 0o700, exportDir: 0o755,
+		userMeta: 0o755, deviceMeta: 0o755, runLogs: 0o755, "phconfig": 0o755, workDir: 0o711, fileDir: 0o700, exportDir: 0o755, hostsDir: 0o755,
 	} {
 		if err := os.MkdirAll(r.path(name), mode); err != nil {
 			return nil, fmt.Errorf("make the run directory: %w", err)

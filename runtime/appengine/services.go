@@ -58,7 +58,7 @@ func (c *cycle) connect(ctx context.Context, r *revision) error {
 	for _, text := range r.network.Warnings() {
 		c.source("ipam").Log(logs.Warn, text)
 	}
-	opts := network.Options{Tag: c.store.Dir(), Log: c.logger("ipam")}
+	opts := network.Options{Tag: c.store.Dir(), NetNS: c.opts.NetNS, Log: c.logger("ipam")}
 	if name := c.settings.Text(settings.NetBrdev); name != "" {
 		opts.DefaultBridge = name
 		opts.DefaultBridgeAddress, _ = bridgeAddress(c.settings.Text(settings.NetBraddress4), c.settings.Text(settings.NetBrmask4))
