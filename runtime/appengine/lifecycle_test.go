@@ -41,16 +41,23 @@ func httpStatus(err error) int {
 // container that takes no signal is killed when its time is over.
 func TestUserControl(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, actor("calm", nil, app), actor("stubborn", does("stubborn"), app), actor("system", nil, "group: root"))
+	r := newRig(t, actor("calm", does("say=up", "wait"), app), actor("stubborn", does("stubborn"), app), actor("system", nil, "group: root"))
 	r.start().ready()
 	ctx := context.Background()
 	act := func(name, what string) error { return r.ctrl.ContainerAction(ctx, name, what) }
+	// A program that has not asked for the signal yet does not get it.
+	up := func(times int) {
+		eventually(t, "calm waits", func() bool { return strings.Count(r.console("0", "calm"), "up") == times })
+		time.Sleep(50 * time.Millisecond)
+	}
+	up(1)
 
 	first := r.pid("calm")
 	if err := act("calm", "restart"); err != nil || first == 0 {
 		t.Fatal(first, err)
 	}
 	eventually(t, "another process", func() bool { p := r.pid("calm"); return p != 0 && p != first })
+	up(2)
 	if err := act("calm", "stop"); err != nil {
 		t.Fatal(err)
 	}

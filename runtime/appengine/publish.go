@@ -57,20 +57,22 @@ func (s *supervisor) publish() {
 			s.stream(pvctrl.EventGroup, g)
 		}
 	}
-	if old.status != n.status {
-		s.showStatus(n.status)
+	changed := old.status != n.status
+	s.list(n, changed)
+	if changed {
+		s.scribe.add(func() { s.showStatus(n) })
 	}
-	s.list(n)
 }
 
-// showStatus lets the world know how the system is. It comes after the
-// snapshot: who has seen READY finds the containers READY too.
-func (s *supervisor) showStatus(status pvctrl.Status) {
+// showStatus lets the world know how the system is. It comes after all else:
+// who has seen READY finds the containers READY, and in the list, too.
+func (s *supervisor) showStatus(n *snapshot) {
+	status := n.status
 	s.c.status.Store(status.String())
 	if err := s.c.run.set(deviceMeta, statusKey, status.String()); err != nil {
 		s.c.log.Warn("the status is not shown", "error", err)
 	}
-	s.c.events.send(Event{Kind: EventSystem, Revision: s.rev.name, Status: status.String()})
+	s.c.events.send(Event{Kind: EventSystem, Revision: n.revision, Status: status.String()})
 }
 
 // stream tells the clients of GET /events.
@@ -81,8 +83,8 @@ func (s *supervisor) stream(kind string, data any) {
 }
 
 // list writes the list of containers for the programs beside us. Of several
-// that wait only the newest is written.
-func (s *supervisor) list(n *snapshot) {
+// that wait only the newest is written, and those that somebody waits for.
+func (s *supervisor) list(n *snapshot, always bool) {
 	var all []rundir.Container
 	for _, c := range n.containers {
 		r := rundir.Container{Name: c.Name, Status: c.Status, Autostart: true, Unprivileged: s.c.host.Rootless()}
@@ -95,7 +97,7 @@ func (s *supervisor) list(n *snapshot) {
 		all = append(all, r)
 	}
 	s.scribe.add(func() {
-		if s.snap.Load() != n {
+		if s.snap.Load() != n && !always {
 			return
 		}
 		if err := rundir.Write(s.c.run.dir, all); err != nil {

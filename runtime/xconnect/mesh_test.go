@@ -381,7 +381,7 @@ func (h *holder) Graph(ctx context.Context, tag string, wait time.Duration) (*pv
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return &pvctrl.Reply{Graph: &pvctrl.Graph{Links: h.links}, Tag: fmt.Sprint(h.version), Waits: true}, nil
+	return &pvctrl.Reply{Graph: &pvctrl.Graph{Links: h.links}, Tag: fmt.Sprint(h.version), Waits: tag != ""}, nil
 }
 
 func TestServerThatHolds(t *testing.T) {

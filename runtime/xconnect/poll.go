@@ -92,12 +92,14 @@ func (p *poller) ask(ctx context.Context) time.Duration {
 	if !p.connected {
 		log.Info("Connected to pv-ctrl")
 	}
+	// Only a request with a tag shows whether the server holds requests.
+	untold := p.tag == "" && r.Tag != ""
 	p.connected, p.fails, p.tag = true, 0, r.Tag
 	if r.Graph != nil {
 		p.apply(r.Graph)
 	}
 	switch {
-	case r.Waits && r.Tag != "":
+	case r.Waits && r.Tag != "", untold:
 		p.hurry = 0
 		return minGap - time.Since(asked)
 	case p.hurry > 0 && p.hurry < p.interval:
