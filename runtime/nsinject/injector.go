@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +52,8 @@ type handle struct {
 	watched chan struct{} // closed when the watcher has returned
 	place   sync.Mutex    // one new path at a time, see put
 	refs    int           // guarded by Injector.mu
+
+	prompt atomic.Uint64 // a file system that answers at once, see DialNow; 0: none is known
 
 	dirsMu sync.Mutex // guards dirs
 	dirs   map[inode]*directory

@@ -314,6 +314,53 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
+// DialNow connects only where Dial has found that it cannot wait, and obeys the
+// same rules for paths.
+func TestDialNow(t *testing.T) {
+	c := testns.Start(t)
+	r := enter(t, c)
+	now := r.(xconnect.NowDialer)
+	const path = "/run/now.sock"
+	ln, err := net.Listen("unix", c.Path(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if fd, err := now.DialNow(path); !errors.Is(err, syscall.EAGAIN) {
+		t.Errorf("before Dial: %d, %v", fd, err)
+	}
+	conn, err := r.Dial(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	fd, err := now.DialNow(path)
+	if err != nil {
+		t.Fatalf("after Dial: %v", err)
+	}
+	unix.Close(fd)
+	if fd, err := now.DialNow("/run/none.sock"); err == nil {
+		unix.Close(fd)
+		t.Errorf("of nothing: %d, %v", fd, err)
+	}
+	secret := filepath.Join(t.TempDir(), "host.sock")
+	host, err := net.Listen("unix", secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	c.Symlink(secret, "/run/trap.sock")
+	if fd, err := now.DialNow("/run/trap.sock"); err == nil {
+		unix.Close(fd)
+		t.Error("a link led out of the container")
+	}
+	c.Stop()
+	<-r.Gone()
+	if fd, err := now.DialNow(path); !errors.Is(err, xconnect.ErrPeerGone) {
+		t.Errorf("of a container that has stopped: %d, %v", fd, err)
+	}
+}
+
 func TestDialWhatIsNoSocket(t *testing.T) {
 	c := testns.Start(t)
 	r := enter(t, c)

@@ -134,31 +134,6 @@ func (r *root) Dial(ctx context.Context, network, path string) (*net.UnixConn, e
 	return r.dial(ctx, network, path, func(f func() error) error { return f() })
 }
 
-// resolveCached is RESOLVE_CACHED of linux/openat2.h, Linux 5.12 and later.
-const resolveCached = 0x20
-
-// DialNow implements xconnect.NowDialer: only what the kernel has cached of the
-// path is looked at, so a peer's own file system cannot keep us waiting.
-func (r *root) DialNow(path string) (int, error) {
-	if err := r.usable(context.Background()); err != nil {
-		return -1, err
-	}
-	fd, err := r.handle.resolveOnce(path, unix.O_PATH, resolveCached)
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(fd)
-	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return -1, err
-	}
-	if err := unix.Connect(s, &unix.SockaddrUnix{Name: fdPath(fd)}); err != nil {
-		unix.Close(s)
-		return -1, err
-	}
-	return s, nil
-}
-
 // DialAs implements xconnect.Root.
 func (r *root) DialAs(ctx context.Context, network, path string, as xconnect.Cred) (*net.UnixConn, error) {
 	return r.dial(ctx, network, path, func(f func() error) error { return withCred(as, f) })
@@ -179,6 +154,9 @@ func (r *root) dial(ctx context.Context, network, path string, run func(func() e
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFSOCK {
 		return nil, r.fail("dial", path, fmt.Errorf("it is not a socket: %w", unix.ENOTSOCK))
+	}
+	if answersAtOnce(fd) {
+		r.handle.prompt.Store(st.Dev)
 	}
 	var c *net.UnixConn
 	err = run(func() (err error) { c, err = unixsock.DialFD(ctx, network, fd); return err })

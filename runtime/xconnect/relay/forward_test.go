@@ -29,6 +29,11 @@ type link struct {
 
 func forward(t testing.TB, handle func(c *net.UnixConn)) *link {
 	t.Helper()
+	return forwardWith(t, slog.New(slog.DiscardHandler), handle)
+}
+
+func forwardWith(t testing.TB, log *slog.Logger, handle func(c *net.UnixConn)) *link {
+	t.Helper()
 	dir := t.TempDir()
 	provider := listen(t, filepath.Join(dir, "provider"))
 	go func() {
@@ -48,7 +53,7 @@ func forward(t testing.TB, handle func(c *net.UnixConn)) *link {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := xconnect.Env{Log: slog.New(slog.DiscardHandler), Stats: l.stats, MaxConns: 4096}
+	env := xconnect.Env{Log: log, Stats: l.stats, MaxConns: 4096}
 	go func() {
 		done <- relay.Forward(ctx, loops, env, xconnect.Link{}, ln, func(context.Context) (*net.UnixConn, error) {
 			return net.DialUnix("unix", nil, provider.Addr().(*net.UnixAddr))
@@ -77,6 +82,13 @@ func listen(t testing.TB, path string) *net.UnixListener {
 
 func (l *link) dial(t testing.TB) *net.UnixConn {
 	t.Helper()
+	return l.dialAfter(t, func() {})
+}
+
+// dialAfter connects when first has run.
+func (l *link) dialAfter(t testing.TB, first func()) *net.UnixConn {
+	t.Helper()
+	first()
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: l.path})
 	if err != nil {
 		t.Fatal(err)

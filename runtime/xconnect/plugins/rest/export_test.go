@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,7 +33,7 @@ func Relay(in []byte, client, role string) ([]byte, error) {
 		c[0].Write(in)
 		c[0].CloseWrite()
 	}()
-	r, err := newReader(context.Background(), c[1])
+	r, err := newReader(context.Background(), c[1], time.Minute)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -15,7 +16,6 @@ import (
 const (
 	bufferSize = 16 << 10
 	maxHead    = 64 << 10
-	headTime   = 60 * time.Second // from a head's first byte to its last
 )
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
@@ -28,11 +28,13 @@ type reader struct {
 	raw  syscall.RawConn
 	buf  *[]byte
 	r, w int
+
+	headTime time.Duration // from a head's first byte to its last
 }
 
-func newReader(ctx context.Context, c *net.UnixConn) (*reader, error) {
+func newReader(ctx context.Context, c *net.UnixConn, headTime time.Duration) (*reader, error) {
 	raw, err := c.SyscallConn()
-	return &reader{ctx: ctx, conn: c, raw: raw}, err
+	return &reader{ctx: ctx, conn: c, raw: raw, headTime: headTime}, err
 }
 
 func (r *reader) buffered() []byte {
@@ -128,7 +130,7 @@ func (r *reader) head() ([]byte, error) {
 		}
 		if len(b) > 0 && !timed {
 			timed = true
-			r.deadline(time.Now().Add(headTime))
+			r.deadline(time.Now().Add(r.headTime))
 		}
 		if len(b) == bufferSize && len(*r.buf) == bufferSize {
 			r.grow()
@@ -139,7 +141,7 @@ func (r *reader) head() ([]byte, error) {
 		case err == io.EOF && len(r.buffered()) > 0:
 			return nil, bad("the connection ended within a head")
 		case timed && r.ctx.Err() == nil && isTimeout(err):
-			return nil, &refusal{408, "the head took longer than a minute"}
+			return nil, &refusal{408, fmt.Sprintf("the head took longer than %v", r.headTime)}
 		default:
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,9 @@ import (
 )
 
 // Plugin is the rest plugin. The zero value is ready.
-type Plugin struct{}
+type Plugin struct {
+	HeadTime time.Duration // what a request's head may take from its first byte to its last; 0: a minute
+}
 
 var _ xconnect.Plugin = Plugin{}
 
@@ -24,7 +27,7 @@ func (Plugin) Type() string { return "rest" }
 const socketMode = 0o666 // the link is the permission
 
 // Run implements xconnect.Plugin.
-func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error {
+func (p Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error {
 	id := identity{l.Consumer.Name, l.Role}
 	if err := id.usable(); err != nil {
 		return errors.Join(xconnect.ErrPermanent, err)
@@ -35,7 +38,7 @@ func (Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) error 
 	}
 	env.Ready()
 	return relay.Serve(ctx, env, ln, func(ctx context.Context, c *net.UnixConn) error {
-		s := session{link: l, env: env, id: id}
+		s := session{link: l, env: env, id: id, headTime: cmp.Or(p.HeadTime, time.Minute)}
 		return s.serve(ctx, c)
 	})
 }
@@ -47,6 +50,8 @@ type session struct {
 	env  xconnect.Env
 	id   identity
 
+	headTime time.Duration
+
 	in       *reader
 	provider *net.UnixConn
 	out      []byte
@@ -54,7 +59,7 @@ type session struct {
 }
 
 func (s *session) serve(ctx context.Context, consumer *net.UnixConn) error {
-	in, err := newReader(ctx, consumer)
+	in, err := newReader(ctx, consumer, s.headTime)
 	if err != nil {
 		return err
 	}

@@ -264,3 +264,49 @@ func TestNetcat(t *testing.T) {
 		t.Errorf("%q, %v", out, err)
 	}
 }
+
+// A client that sends its first head a byte at a time is told and cut, one that
+// does so later is cut; one that is quiet between two requests is not.
+func TestSlowHead(t *testing.T) {
+	p := xconnecttest.New(t, rest.Plugin{HeadTime: 200 * time.Millisecond})
+	srv := &http.Server{Handler: http.HandlerFunc(who)}
+	go srv.Serve(p.Listen("unix"))
+	t.Cleanup(func() { srv.Close() })
+	p.Start()
+	slow := func(c net.Conn) {
+		for _, b := range []byte("GET /slow HTTP/1.1\r\nHost: x\r\n") {
+			if _, err := c.Write([]byte{b}); err != nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+
+	c := p.Dial("unix")
+	go slow(c)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusRequestTimeout || !strings.Contains(string(b), "longer than 200ms") || err != nil {
+		t.Errorf("%s: %q, %v", resp.Status, b, err)
+	}
+
+	c = p.Dial("unix")
+	br := bufio.NewReader(c)
+	for range 2 {
+		io.WriteString(c, "GET /quick HTTP/1.1\r\nHost: x\r\n\r\n")
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		time.Sleep(400 * time.Millisecond)
+	}
+	go slow(c)
+	start := time.Now()
+	if rest, err := io.ReadAll(br); len(rest) > 0 || time.Since(start) > 5*time.Second {
+		t.Errorf("a slow later head: %q, %v after %v", rest, err, time.Since(start))
+	}
+}

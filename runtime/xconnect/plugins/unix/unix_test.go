@@ -198,9 +198,13 @@ func TestRestartedProvider(t *testing.T) {
 	p.Provider.Stop()
 	p.WaitFor(xconnect.Waiting)
 	p.Link.Provider.PID = second.Provider.PID
+	start := time.Now()
 	p.Start()
 	if got := p.Ask("hello"); got != "HELLO2" {
 		t.Errorf("answer %q", got)
+	}
+	if took := time.Since(start); took > 200*time.Millisecond {
+		t.Errorf("the link worked again after %v", took)
 	}
 }
 
