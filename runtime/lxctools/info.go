@@ -123,7 +123,7 @@ func (o *infoOptions) facts(c rundir.Container) string {
 		}
 	}
 	if all || o.stats {
-		o.used(&b, usageOf(c.PID))
+		o.used(&b, usageOf(c))
 	}
 	return b.String()
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pvkit/pvkit/runtime/rundir"
 )
 
 // maxProc limits what is read of a file in /proc.
@@ -93,12 +95,14 @@ type usage struct {
 }
 
 // usageOf reads the files of cgroup v2, or those of v1 where a controller is
-// there.
-func usageOf(pid int) usage {
+// there. Only the group of the container's own counts, whose path ends in
+// /lxc/<name>, perhaps with groups below it: others are the whole machine's.
+func usageOf(c rundir.Container) usage {
 	var u usage
-	for line := range strings.Lines(string(readProc(pid, "cgroup"))) {
+	for line := range strings.Lines(string(readProc(c.PID, "cgroup"))) {
 		id, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
-		controllers, path, ok := strings.Cut(rest, ":")
+		controllers, path, _ := strings.Cut(rest, ":")
+		path, ok := ownGroup(path, c.Name)
 		if !ok {
 			continue
 		}
@@ -120,6 +124,16 @@ func usageOf(pid int) usage {
 		}
 	}
 	return u
+}
+
+// ownGroup cuts a path after /lxc/<name>.
+func ownGroup(path, name string) (string, bool) {
+	own := "/lxc/" + name
+	i := strings.Index(path+"/", own+"/")
+	if i < 0 {
+		return "", false
+	}
+	return path[:i+len(own)], true
 }
 
 func (u *usage) unified(path string) {

@@ -262,7 +262,9 @@ func usage() string {
 	}
 	b.WriteString(`
 Options, before the command:
-  -s <socket>  ask at this socket (the first of ` + strings.Join(sockets[:], ", ") + `)
+  -s <socket>  ask at this socket; without it the first of
+               ` + strings.Join(sockets[:], ", ") + `,
+               and of your own pv-appengine's
   -f <file>    write the output to a file, which appears when it is whole
   -m <message> the commit message of steps install and steps put, the message
                of cmd reboot and cmd poweroff

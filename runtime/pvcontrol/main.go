@@ -12,6 +12,7 @@ import (
 
 	"github.com/pvkit/pvkit/internal/program"
 	"github.com/pvkit/pvkit/runtime/pvcurl"
+	"github.com/pvkit/pvkit/runtime/rundir"
 )
 
 // The exit codes; doc.go says what they mean.
@@ -53,7 +54,7 @@ func Main(ctx context.Context, env program.Env) int {
 		return code
 	}
 	s := &session{env: env, maxTime: answerTime}
-	s.client = pvcurl.Client{Socket: defaultSocket(env.Getenv("SOCKET")), ConnectTimeout: connectTime}
+	s.client = pvcurl.Client{Socket: defaultSocket(env.Getenv), ConnectTimeout: connectTime}
 	if len(env.Args) > 0 && env.Args[0] == completeCommand {
 		return s.complete(ctx, env.Args[1:])
 	}
@@ -75,14 +76,20 @@ func Main(ctx context.Context, env program.Env) int {
 	return s.group(ctx, g, s.rest[1:])
 }
 
-func defaultSocket(fallback string) string {
+// defaultSocket is the socket without -s. The script takes the variable SOCKET
+// where the first two are not there; a user's own pv-appengine has its socket in
+// the run directory.
+func defaultSocket(getenv func(string) string) string {
 	for _, path := range sockets[:2] {
 		if isSocket(path) {
 			return path
 		}
 	}
-	if fallback != "" {
-		return fallback
+	if path := getenv("SOCKET"); path != "" {
+		return path
+	}
+	if path := filepath.Join(rundir.Dir(getenv), "pv-ctrl"); !isSocket(sockets[2]) && isSocket(path) {
+		return path
 	}
 	return sockets[2]
 }

@@ -217,3 +217,29 @@ func TestLargeObject(t *testing.T) {
 		t.Error("other bytes replaced the file")
 	}
 }
+
+// Without -s the socket is the run directory's, or the one that SOCKET names.
+func TestDefaultSocket(t *testing.T) {
+	s := server(t, pages)
+	dir := filepath.Dir(s)
+	if err := os.Rename(s, filepath.Join(dir, "pv-ctrl")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/run/pantavisor/pv/pv-ctrl", "/pv/pv-ctrl", "/pantavisor/pv-ctrl"} {
+		if _, err := os.Stat(path); err == nil {
+			t.Skipf("a runtime runs on this machine: %s", path)
+		}
+	}
+	for setting, want := range map[string]string{
+		"PV_SYSTEM_RUNDIR=" + dir:       pages["/groups"] + "\n",
+		"SOCKET=" + dir + "/pv-ctrl":    pages["/groups"] + "\n",
+		"SOCKET=/nowhere":               "ERROR: /nowhere not found\n",
+		"PV_SYSTEM_RUNDIR=/nowhere/run": "ERROR: /pantavisor/pv-ctrl not found\n",
+	} {
+		var out bytes.Buffer
+		pvcontrol.Main(t.Context(), program.Env{Name: "pvcontrol", Args: []string{"groups", "ls"}, Environ: []string{setting}, Stdout: &out, Stderr: io.Discard})
+		if out.String() != want {
+			t.Errorf("%s: %q", setting, out.String())
+		}
+	}
+}

@@ -23,8 +23,9 @@ const (
 
 // account is what a passwd file says about a user.
 type account struct {
-	shell, home string
-	dir         string // home, if it is there
+	shell string // "" when the container has neither that one nor /bin/sh
+	home  string
+	dir   string // home, if it is there
 }
 
 // rootOf is where a process's files are; 0 is this process's own.
@@ -56,17 +57,32 @@ func lookUp(root, user string) (account, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return a, fmt.Errorf("open its passwd: %w", err)
 	}
-	if d, err := openIn(r, a.home, unix.O_DIRECTORY); err == nil {
-		d.Close()
+	if isThere(r, a.home, unix.O_PATH|unix.O_DIRECTORY) {
 		a.dir = a.home
 	}
+	for _, a.shell = range []string{a.shell, defaultShell, ""} {
+		if a.shell == "" || isThere(r, a.shell, unix.O_PATH) {
+			break
+		}
+	}
 	return a, nil
+}
+
+func isThere(root int, name string, flags int) bool {
+	f, err := openIn(root, name, flags)
+	if err == nil {
+		f.Close()
+	}
+	return err == nil
 }
 
 // openIn opens a path of the container's. Without waiting: a pipe in the place
 // of a file has no one at its other end.
 func openIn(root int, name string, flags int) (*os.File, error) {
-	fd, err := unix.Openat2(root, "./"+name, &unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC | unix.O_NONBLOCK),
+	if flags&unix.O_PATH == 0 {
+		flags |= unix.O_NONBLOCK
+	}
+	fd, err := unix.Openat2(root, "./"+name, &unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC),
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
@@ -138,8 +154,11 @@ func environment(caller, container []string, user string, a account) []string {
 	for _, kv := range container {
 		set(kv)
 	}
-	for _, kv := range []string{"USER=" + user, "LOGNAME=" + user, "HOME=" + a.home, "SHELL=" + a.shell} {
+	for _, kv := range []string{"USER=" + user, "LOGNAME=" + user, "HOME=" + a.home} {
 		set(kv)
+	}
+	if a.shell != "" {
+		set("SHELL=" + a.shell)
 	}
 	all := make([]string, 0, len(order))
 	for _, k := range order {

@@ -33,7 +33,8 @@ Run a command inside a running container, or a login shell without one.
   --help           this text
 
 The words of the command are joined with blanks and read by the container's
-shell, as ssh does: pipes and variables are the container's.
+shell, as ssh does: pipes and variables are the container's. In a container
+without a shell the words are a program and its arguments.
 
 The exit code is the command's; 1 when there is no such container.
 
@@ -68,7 +69,7 @@ func Main(ctx context.Context, env program.Env) int {
 		env.Errorf("%s of %s: there are no consoles to attach to; pvkit logs -f %s shows what it prints", tty, container, container)
 		return 1
 	}
-	code, err := run(ctx, env, name, strings.Join(words, " "))
+	code, err := run(ctx, env, name, words)
 	if err != nil {
 		env.Errorf("%v", err)
 	}
@@ -99,7 +100,7 @@ func parse(args []string) (name string, words []string, err error) {
 }
 
 // run enters the container with the name and runs the command.
-func run(ctx context.Context, env program.Env, name, command string) (int, error) {
+func run(ctx context.Context, env program.Env, name string, words []string) (int, error) {
 	pid := 0
 	if name != hostSlash && name != hostName {
 		c, err := find(env, name)
@@ -116,9 +117,9 @@ func run(ctx context.Context, env program.Env, name, command string) (int, error
 	if err != nil {
 		return 1, fmt.Errorf("enter %s: %w", name, err)
 	}
-	args := []string{acc.shell, "-l"}
-	if command != "" {
-		args = []string{acc.shell, "-c", command}
+	args, err := acc.command(words)
+	if err != nil {
+		return 1, fmt.Errorf("enter %s: %w", name, err)
 	}
 	vars := environment(env.Environ, containerEnv(pid), user, acc)
 	if env.Getenv("PVDEBUG") != "" {
@@ -130,6 +131,20 @@ func run(ctx context.Context, env program.Env, name, command string) (int, error
 		return env.Exit(cmd.Run(), args[0]), nil
 	}
 	return enter(ctx, env, pid, sandbox.Process{Args: args, Env: vars, Dir: acc.dir})
+}
+
+// command is what to run for the words: the shell with them, the shell alone, or
+// in a container without one the words themselves.
+func (a account) command(words []string) ([]string, error) {
+	switch {
+	case a.shell == "" && len(words) == 0:
+		return nil, errors.New("it has no shell: say which of its programs to run")
+	case a.shell == "":
+		return words, nil
+	case len(words) == 0:
+		return []string{a.shell, "-l"}, nil
+	}
+	return []string{a.shell, "-c", strings.Join(words, " ")}, nil
 }
 
 // find is the running container with the name.

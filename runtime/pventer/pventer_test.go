@@ -37,7 +37,7 @@ func TestEnter(t *testing.T) {
 	c.Mkdir("/home/app user")
 	c.Mkdir("/run/etc")
 	write("/etc/marker", "inside")
-	write("/run/etc/passwd", "root:x:0:0:root:/root:/bin/sh\napp:x:5:5::/home/app user:/run/shell\nodd:x\n")
+	write("/run/etc/passwd", "root:x:0:0:root:/root:/bin/sh\napp:x:5:5::/home/app user:/run/shell\nodd:x\nlost:x:6:6::/:/bin/lost\n")
 	c.Symlink("/run/etc/passwd", "/etc/passwd") // absolute: the container's /run
 	write("/run/shell", "#!/bin/sh\necho \"my shell $*\"\nexec sh \"$@\"\n")
 	dead := exec.Command("true")
@@ -72,6 +72,7 @@ func TestEnter(t *testing.T) {
 		"a home that is missing": {"", environ, "-c app pwd", 0, "/\n", ""},
 		"another user":           {"", as("app"), "-c app echo $USER; pwd; id -u", 0, "my shell -c echo $USER; pwd; id -u\napp\n/home/app user\n0\n", ""},
 		"a login shell":          {"echo $0 $-; exit 4", as("app"), "-c app", 4, "my shell -l\n", ""},
+		"a shell that is lost":   {"", as("lost"), "-c app echo $SHELL", 0, "/bin/sh\n", ""},
 		"a user without entry":   {"", as("nobody"), "-c app echo $USER $SHELL", 0, "nobody /bin/sh\n", ""},
 		"debug":                  {"", append(environ, "PVDEBUG=1"), "-c app true", 0, "", `["/bin/sh" "-c" "true"]`},
 		"the host":               {"", append(environ, "PATH=/usr/bin:/bin"), "-c _pv_ echo $PVX host", 0, "host\n", ""},
@@ -130,5 +131,27 @@ func TestFiles(t *testing.T) {
 	w.Close()
 	if out, _ := io.ReadAll(r); code != 0 || string(out) != "through\n" {
 		t.Errorf("%d %q", code, out)
+	}
+}
+
+// In a container without a shell the words are the program.
+func TestNoShell(t *testing.T) {
+	c := testns.Start(t)
+	if err := os.Remove(c.Path("/bin")); err != nil { // a link to usr/bin
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := rundir.Write(dir, []rundir.Container{{Name: "app", Status: pvctrl.StatusStarted, PID: c.PID}}); err != nil {
+		t.Fatal(err)
+	}
+	environ := []string{"PV_SYSTEM_RUNDIR=" + dir}
+	if code, out, errs := run(t, "", environ, "-c", "app", "printf", "%s,", "a b", "$HOME"); code != 0 || out != "a b,$HOME," {
+		t.Errorf("%d %q %q", code, out, errs)
+	}
+	if code, _, errs := run(t, "", environ, "-c", "app"); code != 1 || !strings.Contains(errs, "it has no shell") {
+		t.Errorf("%d %q", code, errs)
+	}
+	if code, _, errs := run(t, "", environ, "-c", "app", "/no/such"); code != 1 || !strings.Contains(errs, "/no/such") {
+		t.Errorf("%d %q", code, errs)
 	}
 }
