@@ -114,7 +114,7 @@ func Ours(t *testing.T, file string, main program.Main) {
 // do what the table says; with UPDATE_GOLDEN=1 the table is written.
 func Upstream(t *testing.T, file, script string) {
 	dir := testreq.Env(t, "PVKIT_PANTAVISOR", "a checkout of github.com/pantavisor/pantavisor")
-	for _, tool := range []string{"busybox", "nc", "nsenter"} {
+	for _, tool := range []string{"busybox", "nc"} {
 		testreq.Tool(t, tool)
 	}
 	cases := Load(t, file)
@@ -123,7 +123,7 @@ func Upstream(t *testing.T, file, script string) {
 		c := &cases[i]
 		t.Run(c.Name, func(t *testing.T) {
 			got := c.run(t, script, shell(bin, script))
-			got.Stderr = strings.ReplaceAll(got.Stderr, filepath.Join(dir, "tools")+"/", "")
+			got.Stderr = strings.NewReplacer(bin+"/", "", ".sh:", ":").Replace(got.Stderr)
 			if update() {
 				c.Upstream = got
 			} else if !reflect.DeepEqual(got, c.Upstream) {
@@ -273,12 +273,20 @@ func archive(t *testing.T, members map[string]string) []byte {
 }
 
 // shellPrograms makes a directory with the scripts of tools as programs that
-// run in busybox's shell.
+// run in busybox's shell. They are copies with temporary files of their own: those
+// of pvcurl have fixed names, so that whatever else runs it would mix with them.
 func shellPrograms(t *testing.T, tools string) string {
 	t.Helper()
 	bin := t.TempDir()
-	for _, name := range []string{"pvcurl", "pvcontrol", "pventer", "fallbear-cmd"} {
-		text := "#!/bin/sh\nexec busybox sh " + filepath.Join(tools, name) + ` "$@"` + "\n"
+	own := strings.NewReplacer("/tmp/http_", bin+"/http_", "/tmp/nc_err", bin+"/nc_err")
+	for _, name := range []string{"pvcurl", "pvcontrol"} {
+		script, err := os.ReadFile(filepath.Join(tools, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied := filepath.Join(bin, name+".sh")
+		write(t, copied, []byte(own.Replace(string(script))))
+		text := "#!/bin/sh\nexec busybox sh " + copied + ` "$@"` + "\n"
 		if err := os.WriteFile(filepath.Join(bin, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}
