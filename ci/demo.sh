@@ -1,6 +1,7 @@
 #!/bin/sh
 # The main job on real input; `make demo` calls it: the example containers for
-# three platforms, what is in them, and whether a device would take them.
+# three platforms, what is in them, whether a device would take them, and the
+# containers at work.
 set -eu
 say() { printf '\n$ %s\n' "$*"; "$@"; }
 rm -rf out
@@ -10,3 +11,5 @@ set -- out/*.pvrexport.tgz
 say bin/pvkit verify "$@"
 say bin/pvkit inspect "$1"
 say bin/pvkit ls -R "$1" /usr
+
+sh ci/demo-run.sh
