@@ -67,7 +67,9 @@ func TestPool(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the server restarts", func() bool { p := r.pid("server"); return p != 0 && p != server })
-	if n := strings.Count(r.log(), "allocated 10.0.5.2/24 to server from pool internal"); n != 1 {
+	const given = "allocated 10.0.5.2/24 to server from pool internal"
+	eventually(t, given, func() bool { return strings.Contains(r.log(), given) })
+	if n := strings.Count(r.log(), given); n != 1 {
 		t.Errorf("the server's address was given %d times", n)
 	}
 	r.put("locals/more", r.variant(actor("late", does("listen=:8080", "dial=net-server:8080", "wait"), app, "network: {pool: internal}")))
