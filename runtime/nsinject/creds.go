@@ -66,6 +66,9 @@ func (h *handle) do(f func() error) error {
 // withCred runs f with the effective identity; SO_PEERCRED of a connection that
 // f makes shows it.
 func withCred(as xconnect.Cred, f func() error) error {
+	if uid := os.Geteuid(); uid != 0 && uint32(uid) == as.UID && uint32(os.Getegid()) == as.GID {
+		return f() // a user's own containers: it is who we are, and we may be nobody else
+	}
 	keep := ^uintptr(0)
 	return onThread(func() error {
 		for _, c := range []struct {

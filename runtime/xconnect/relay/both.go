@@ -190,7 +190,7 @@ func (p *pump) passOn(transmit func(uintptr) bool) error {
 			p.count(p.n)
 			return nil
 		}
-		if p.err != unix.ESRCH && p.err != unix.EMSGSIZE {
+		if p.err != unix.ESRCH && p.err != unix.EPERM && p.err != unix.EMSGSIZE {
 			return p.err
 		}
 		if len(p.rest) < p.n { // a part is on its way

@@ -187,9 +187,10 @@ func (c *Conn) Send(p []byte, a Ancillary) error {
 			case err == unix.EAGAIN:
 				return false
 			case err == unix.EINTR:
-			case err == unix.ESRCH && cred != nil && cred.Pid != ownPid:
-				// The sender has ended. Its user and group still count; the pid
-				// must be one that exists.
+			case (err == unix.ESRCH || err == unix.EPERM) && cred != nil && cred.Pid != ownPid:
+				// The sender has ended, or only root may name another process.
+				// Its user and group still count; the pid must be one that
+				// exists, or ours.
 				cred = &unix.Ucred{Pid: ownPid, Uid: cred.Uid, Gid: cred.Gid}
 				a.Cred = cred
 				oob = encode(nil, a)

@@ -108,7 +108,7 @@ func (f *flow) flush(side int) error {
 			return nil
 		case unix.EINTR:
 			continue
-		case unix.ESRCH:
+		case unix.ESRCH, unix.EPERM: // only root may name another process
 			if !out.disown() {
 				return err
 			}
@@ -135,7 +135,7 @@ func (f *flow) flush(side int) error {
 	return nil
 }
 
-// disown replaces the sender's pid, which is gone, by ours; the user and the
+// disown replaces the sender's pid, which is gone or not ours to name, by ours; the user and the
 // group still count. It reports false when that has been done already.
 func (o *outgoing) disown() bool {
 	a, err := parse(o.oob)
