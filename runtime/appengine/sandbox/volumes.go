@@ -80,7 +80,7 @@ func (m *Mounted) add(ctx context.Context, v Volume) error {
 	case v.Image != "" && v.Dir == "" && !v.Tmpfs:
 		at, err = m.image(ctx, v, at)
 	case v.Dir != "" && v.Image == "" && !v.Tmpfs:
-		at, err = m.directory(v.Dir, at)
+		at, err = m.directory(v.Dir)
 	case v.Tmpfs && v.Image == "" && v.Dir == "":
 		err = m.tmpfs(at)
 	default:
@@ -98,14 +98,10 @@ func (m *Mounted) mount(source, at, kind string, flags uintptr, data string) err
 	return nil
 }
 
-func (m *Mounted) directory(dir, at string) (string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	if m.host.rootless {
-		return dir, nil
-	}
-	return at, m.mount(dir, at, "", unix.MS_BIND, "")
+// directory is used where it is: a mount below VolDir that a killed runtime
+// leaves would lead whoever removes VolDir into what shall last.
+func (m *Mounted) directory(dir string) (string, error) {
+	return dir, os.MkdirAll(dir, 0o755)
 }
 
 func (m *Mounted) tmpfs(at string) error {
