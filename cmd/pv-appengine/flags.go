@@ -26,11 +26,9 @@ type flags struct {
 	envs      []string      // -e
 	delay     time.Duration // -d
 
-	rootless bool
-	extract  bool
-	json     bool
-	check    bool
-	version  bool
+	extract bool
+	json    bool
+	version bool
 }
 
 const usageText = `usage: pv-appengine [options] [DIR]
@@ -74,10 +72,8 @@ func parse(args []string, errs io.Writer) (flags, error) {
 	str(&f.rundir, "rundir", "DIR", "sockets and what containers see of the runtime (default PV_SYSTEM_RUNDIR of the settings file, else STATE/run)")
 	str(&f.xconnect, "xconnect", "FILE", "the pv-xconnect to run (default beside this program, then PATH; \"none\" for none)")
 	str(&f.revision, "revision", "REV", "name of the first revision (default PV_APPENGINE_INITIAL_REV, else 0)")
-	fs.BoolVar(&f.rootless, "rootless", false, "use user namespaces even as root; without root this is the default")
 	fs.BoolVar(&f.extract, "extract", false, "extract images instead of mounting them")
 	fs.BoolVar(&f.json, "json", false, "print what happens as JSON, one object a line")
-	fs.BoolVar(&f.check, "check", false, "say what this machine can do, and end")
 	fs.BoolVar(&f.version, "version", false, "print the version")
 	fs.Usage = func() {}
 	err := fs.Parse(args)

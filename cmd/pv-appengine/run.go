@@ -86,7 +86,7 @@ func run(ctx context.Context, p process) int {
 func options(f flags, p process, out *reporter) (appengine.Options, error) {
 	o := appengine.Options{
 		Revision: first(f.revision, p.getenv("PV_APPENGINE_INITIAL_REV")), RestartDelay: f.delay,
-		Extract: f.extract, Rootless: f.rootless, Version: version(), Watch: out.event, Stdout: p.out,
+		Extract: f.extract, Version: version(), Watch: out.event, Stdout: p.out,
 	}
 	for _, name := range []string{"VALGRIND", "PV_LOOP_INDEX_BASE", "PV_DEBUG_SSH_PUBKEY", "PV_DEBUG_SSH_AUTHORIZED_KEYS"} {
 		if p.getenv(name) != "" {

@@ -8,9 +8,12 @@ import (
 	"syscall"
 
 	"github.com/pvkit/pvkit/internal/cli"
+	"github.com/pvkit/pvkit/runtime/appengine/sandbox"
 )
 
 func main() {
+	sandbox.Child() // does not return in a process that becomes a container
+
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once, whatever it is waiting for.
 	context.AfterFunc(ctx, stop)

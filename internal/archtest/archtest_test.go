@@ -24,7 +24,7 @@ type rule struct {
 }
 
 var table = []rule{
-	{"cmd/pvkit", []string{"internal/cli"}, nil},
+	{"cmd/pvkit", []string{"internal/cli", "runtime/appengine/sandbox"}, nil},
 	{"cmd/*", []string{"runtime/*", "runtime/*/*", "runtime/*/*/*", "internal/*"}, []string{"golang.org/x/sys"}},
 	{"pvrexport", []string{"pvrexport/*", "internal/diag", "internal/atomicfile"}, []string{"github.com/klauspost/compress"}},
 	{"pvrexport/rootfs", []string{"internal/diag"}, []string{"github.com/klauspost/compress", "github.com/ulikunitz/xz", "golang.org/x/sys"}},

@@ -66,6 +66,7 @@ func commands(env Env) []*cobra.Command {
 		kasCommand(env),
 		combosCommand(env),
 		testCommand(env),
+		upCommand(env),
 		versionCommand(env),
 	}
 }

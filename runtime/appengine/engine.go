@@ -34,6 +34,9 @@ type Options struct {
 	// of, the files of each in alphabetical order. They are used when the
 	// storage is new.
 	Exports []string
+	// Refresh makes a revision of Exports also when the storage is not new and
+	// runs something else; it is tried as any update.
+	Refresh bool
 	// Revision is the first revision's name; "" is FactoryRevision.
 	Revision string
 
@@ -56,8 +59,6 @@ type Options struct {
 	NetNS *os.File
 	// Extract makes copies of images instead of mounting them.
 	Extract bool
-	// Rootless uses user namespaces even where they are not needed.
-	Rootless bool
 	// Trust judges the signatures of states; nil does what PV_SECUREBOOT_MODE
 	// says, with the stores of a device below PV_SYSTEM_ETCDIR.
 	Trust Trust
@@ -174,10 +175,13 @@ func (e *engine) load() (*settings.Table, []settings.Problem, error) {
 // prepare fills a new storage. Applying is atomic: either all exports are in,
 // or the storage is as it was and the next start tries again.
 func (e *engine) prepare(ctx context.Context) error {
-	_, err := e.store.Apply(ctx, e.opts.Exports, storage.ApplyOptions{
+	fresh, err := e.store.Apply(ctx, e.opts.Exports, storage.ApplyOptions{
 		Rev: e.opts.Revision, Done: e.opts.Revision != FactoryRevision,
 		Progress: func(file string) { e.events.send(Event{Kind: EventApply, Revision: e.opts.Revision, Text: file}) },
 	})
+	if err == nil && !fresh && e.opts.Refresh {
+		err = e.refresh(ctx)
+	}
 	return err
 }
 

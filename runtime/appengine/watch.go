@@ -77,7 +77,7 @@ func (e Event) String() string {
 	case EventProgress:
 		return fmt.Sprintf("revision %s: %s, %s", e.Revision, e.Status, e.Text)
 	case EventStopping:
-		return "stopping everything for a " + e.Text
+		return "stopping everything (" + e.Text + ")"
 	case EventRestart:
 		return "starting again " + e.Text
 	}

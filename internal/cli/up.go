@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pvkit/pvkit/runtime/appengine"
+	pvconf "github.com/pvkit/pvkit/runtime/appengine/settings"
+)
+
+// upFlags are those of pvkit up.
+type upFlags struct {
+	state    string
+	jobs     int
+	logs     bool
+	json     bool
+	extract  bool
+	xconnect string
+	set      []string
+}
+
+func upCommand(env Env) *cobra.Command {
+	var f upFlags
+	c := &cobra.Command{
+		Use:   "up [DIR | FILE]...",
+		Short: "Build what needs building, run it, and show what runs",
+		Long: `Build what needs building, run it as Pantavisor's appengine does, and show what
+runs until Ctrl-C stops it; a second Ctrl-C does not wait.
+
+Each argument is a directory with a container.yaml, which is built for this
+machine, a directory with pvrexports, or a pvrexport. A directory with neither
+stands for the directories in it that have a container.yaml. Without arguments
+it is the current directory.
+
+Without --state everything starts from nothing: what an earlier run stored is
+removed. With it, the directory's storage goes on, with its volumes, and
+arguments that are not what it runs become a new revision, which is tried and
+rolled back if it does not stay up.
+
+It needs root, or user namespaces that this user may make: then images are
+copied instead of mounted. Nothing of the machine is touched outside the state
+directory but a cgroup, and the bridges of pools if a device.json has them.
+
+Exit codes: 0 stopped or powered off, 2 failure, 64 usage.`,
+		Example: `  pvkit up examples/pv-example-unix-*
+  pvkit up out                            # a directory of pvrexports
+  pvkit up --logs web db.pvrexport.tgz    # with what the containers print
+  pvkit up --state ~/device web           # what it stores stays
+  pvkit up --json web | jq 'select(.kind == "container")'`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := exclusive(c, "json", "logs"); err != nil {
+				return err
+			}
+			return up(c.Context(), env, f, args)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.state, "state", "", "keep the storage in this `directory`, and go on with what it has")
+	fl.IntVarP(&f.jobs, "jobs", "j", 0, "builds at the same time (default one a CPU)")
+	fl.BoolVar(&f.logs, "logs", false, "print what the containers print, too")
+	fl.BoolVar(&f.json, "json", false, "print what happens as JSON, an object a line")
+	fl.BoolVar(&f.extract, "extract", false, "copy images instead of mounting them")
+	fl.StringVar(&f.xconnect, "xconnect", "", "the pv-xconnect `program` that links containers, or none (default: beside pvkit, or on PATH)")
+	fl.StringArrayVar(&f.set, "set", nil, "a setting of the runtime, `KEY=VALUE`, such as PV_LOG_LEVEL=5; may be repeated")
+	_ = c.MarkFlagDirname("state")
+	return c
+}
+
+// up is pvkit up.
+func up(ctx context.Context, env Env, f upFlags, args []string) error {
+	for _, s := range f.set {
+		if key, _, ok := strings.Cut(s, "="); !ok || !strings.HasPrefix(key, "PV_") {
+			return usagef("--set %s: want PV_KEY=VALUE", s)
+		}
+	}
+	given, err := upInputs(args)
+	if err != nil {
+		return err
+	}
+	dir, err := upState(env, f.state)
+	if err != nil {
+		return err
+	}
+	opts := appengine.Options{
+		Storage: filepath.Join(dir, "storage"), RunDir: filepath.Join(dir, "run", "pv"),
+		Refresh: f.state != "", Extract: f.extract, Version: "pvkit " + buildVersion().String(), Stdout: env.Stdout,
+	}
+	opts.Settings = pvconf.Sources{Environ: f.set}
+	if f.logs {
+		opts.Settings.Environ = append(opts.Settings.Environ, "PV_LOG_SERVER_OUTPUTS=filetree,stdout_containers")
+	}
+	if opts.XConnect, err = findMesh(env, f.xconnect); err != nil {
+		return err
+	}
+	if f.state == "" {
+		// Refused while another one runs there.
+		if err := appengine.Forget(opts); err != nil {
+			return fmt.Errorf("%w; to run another one beside it, say --state", err)
+		}
+	}
+	exports := filepath.Join(dir, "exports")
+	if err := given.collect(ctx, env, f.jobs, exports); err != nil {
+		return err
+	}
+	opts.Exports = []string{exports}
+	view := newUpView(env, f, opts)
+	opts.Watch = view.event
+	_, err = appengine.Run(ctx, opts)
+	view.finish()
+	return given.explain(err)
+}
+
+// upState is the directory for everything of a run.
+func upState(env Env, asked string) (string, error) {
+	if asked != "" {
+		return filepath.Abs(asked)
+	}
+	state := env.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(state) {
+		home := env.Getenv("HOME")
+		if !filepath.IsAbs(home) {
+			return "", usagef("up: there is no home directory to keep things in: say --state")
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "pvkit", "up"), nil
+}
+
+// findMesh finds pv-xconnect: as asked for, beside this program, or on PATH.
+func findMesh(env Env, asked string) ([]string, error) {
+	const name = "pv-xconnect"
+	switch asked {
+	case "none":
+		return nil, nil
+	case "":
+	default:
+		if _, err := os.Stat(asked); err != nil {
+			return nil, usagef("--xconnect: %w", err)
+		}
+		return []string{asked}, nil
+	}
+	if self, err := os.Executable(); err == nil {
+		file := filepath.Join(filepath.Dir(self), name)
+		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+			return []string{file}, nil
+		}
+	}
+	if file := lookPath(env.Getenv, name); file != "" {
+		return []string{file}, nil
+	}
+	return nil, nil
+}
+
+// errNothing: the arguments hold nothing to run.
+var errNothing = errors.New("there is nothing to run")

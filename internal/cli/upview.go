@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/pvkit/pvkit/runtime/appengine"
+	"github.com/pvkit/pvkit/runtime/pvctrl"
+)
+
+// upView shows what an engine does. On a terminal a table of what runs stays
+// below the lines; elsewhere there are lines only. The engine calls it from one
+// goroutine at a time.
+type upView struct {
+	w       io.Writer
+	json    bool
+	live    bool
+	width   int
+	storage string
+	socket  string
+
+	rows  []upRow
+	links []pvctrl.Link
+	drawn int
+	ready time.Time
+	began time.Time
+}
+
+type upRow struct {
+	name, status string
+	pid          int
+	since        time.Time
+}
+
+func newUpView(env Env, f upFlags, opts appengine.Options) *upView {
+	v := &upView{w: env.Stdout, json: f.json, storage: opts.Storage, began: time.Now()}
+	file, ok := env.Stdout.(*os.File)
+	if ok && !f.json && !f.logs && env.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())) {
+		v.live, v.width = true, 80
+		if w, _, err := term.GetSize(int(file.Fd())); err == nil && w > 0 {
+			v.width = w - 1
+		}
+	}
+	return v
+}
+
+// event shows one.
+func (v *upView) event(e appengine.Event) {
+	if v.json {
+		if b, err := json.Marshal(e); err == nil {
+			_, _ = v.w.Write(append(b, '\n'))
+		}
+		return
+	}
+	text := v.note(e)
+	if text != "" {
+		text = v.stamp(e.Time) + text + "\n"
+	}
+	v.draw(text)
+}
+
+func (v *upView) stamp(t time.Time) string {
+	return fmt.Sprintf("%7.2f  ", t.Sub(v.began).Seconds())
+}
+
+// note remembers an event for the table and returns the line for it, if it
+// wants one.
+func (v *upView) note(e appengine.Event) string {
+	switch e.Kind {
+	case appengine.EventServing:
+		v.socket = e.Text
+		return fmt.Sprintf("pv-ctrl answers: pvcontrol -s %s ls", e.Text)
+	case appengine.EventContainer:
+		v.row(e)
+		if v.live || e.Status == "INSTALLED" || e.Status == "MOUNTED" || e.Status == "BLOCKED" {
+			return "" // the table has it, or it is on its way
+		}
+	case appengine.EventSystem:
+		if e.Status != "READY" {
+			return ""
+		}
+		v.ready = e.Time
+		return fmt.Sprintf("READY: revision %s; what it says: pvkit logs -f --storage %s", e.Revision, v.storage)
+	case appengine.EventLinks:
+		return v.newLinks(e.Links)
+	case appengine.EventRestart:
+		v.rows, v.links = nil, nil
+	}
+	return e.String()
+}
+
+func (v *upView) row(e appengine.Event) {
+	i := slices.IndexFunc(v.rows, func(r upRow) bool { return r.name == e.Container })
+	if i < 0 {
+		i = len(v.rows)
+		v.rows = append(v.rows, upRow{name: e.Container})
+	}
+	pid := e.PID
+	if e.Status == "STOPPED" || e.Status == "RECOVERING" {
+		pid = 0
+	}
+	v.rows[i] = upRow{e.Container, e.Status, pid, e.Time}
+}
+
+// newLinks says which links have become possible.
+func (v *upView) newLinks(links []pvctrl.Link) string {
+	var lines []string
+	for _, l := range links {
+		known := slices.ContainsFunc(v.links, func(o pvctrl.Link) bool {
+			return o.Consumer == l.Consumer && o.Name == l.Name && o.Target == l.Target
+		})
+		if !known {
+			lines = append(lines, fmt.Sprintf("link %s (%s): %s -> %s", l.Name, l.Type, l.Consumer, l.Provider))
+		}
+	}
+	v.links = links
+	if v.live {
+		return ""
+	}
+	return strings.Join(lines, "\n"+strings.Repeat(" ", len(v.stamp(time.Now()))))
+}
+
+// draw prints text above the table and the table anew. Nobody can do anything
+// about a terminal that is gone, so errors of writing are dropped.
+func (v *upView) draw(text string) {
+	var b strings.Builder
+	if v.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", v.drawn)
+	}
+	b.WriteString(text)
+	v.drawn = 0
+	if v.live && len(v.rows) > 0 {
+		v.drawn = v.table(&b)
+	}
+	_, _ = io.WriteString(v.w, b.String())
+}
+
+// table writes the table and returns how many lines it has.
+func (v *upView) table(b *strings.Builder) int {
+	rows := [][]string{{"NAME", "STATUS", "PID", "SINCE", "LINKED TO"}}
+	for _, r := range v.rows {
+		pid := "-"
+		if r.pid > 0 {
+			pid = strconv.Itoa(r.pid)
+		}
+		var to []string
+		for _, l := range v.links {
+			if l.Consumer == r.name {
+				to = append(to, l.Provider+" ("+l.Name+")")
+			}
+		}
+		rows = append(rows, []string{r.name, r.status, pid, r.since.Format("15:04:05"), strings.Join(to, ", ")})
+	}
+	var all strings.Builder
+	_ = table(&all, rows) // a Builder takes everything
+	n := 1
+	b.WriteString("\n")
+	for line := range strings.Lines(all.String()) {
+		b.WriteString(shorten(strings.TrimSuffix(line, "\n"), v.width) + "\n")
+		n++
+	}
+	return n
+}
+
+// finish leaves the last table where it is.
+func (v *upView) finish() { v.drawn = 0 }
