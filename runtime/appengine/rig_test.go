@@ -41,15 +41,22 @@ var shared = sync.OnceValue(func() string {
 	return dir
 })
 
-// xconnect builds pv-xconnect once.
-var xconnect = sync.OnceValues(func() (string, error) {
-	name := filepath.Join(shared(), "pv-xconnect")
-	out, err := exec.Command("go", "build", "-o", name, "../../cmd/pv-xconnect").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return name, nil
-})
+// program builds a command of ours once.
+func program(name string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		file := filepath.Join(shared(), name)
+		out, err := exec.Command("go", "build", "-o", file, "../../cmd/"+name).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("%w: %s", err, out)
+		}
+		return file, nil
+	})
+}
+
+var (
+	xconnect = program("pv-xconnect")
+	pvengine = program("pv-appengine")
+)
 
 var builder = sync.OnceValues(func() (*container.Builder, error) {
 	path, err := exec.LookPath("go")

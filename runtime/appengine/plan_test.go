@@ -1,0 +1,36 @@
+package appengine_test
+
+import (
+	"testing"
+
+	"github.com/pvkit/pvkit/runtime/appengine"
+	"github.com/pvkit/pvkit/runtime/pvctrltest"
+)
+
+// The documented test plan of the API, powering off included.
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	mesh, err := xconnect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, "../../examples/pv-example-unix-server", "../../examples/pv-example-unix-client")
+	r.opts.XConnect = []string{mesh}
+	r.start().ready()
+	report, err := pvctrltest.Run(t.Context(), pvctrltest.Options{Socket: r.socket(), AllowPoweroff: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Results) != 31 {
+		t.Errorf("%d results", len(report.Results))
+	}
+	for _, result := range report.Results {
+		if result.Verdict != pvctrltest.Pass && result.Verdict != pvctrltest.Expected {
+			t.Errorf("%+v", result)
+		}
+	}
+	r.wait()
+	if r.end != appengine.PoweredOff || r.err != nil {
+		t.Errorf("%v, %v", r.end, r.err)
+	}
+}
