@@ -21,7 +21,9 @@ func main() {
 	go func() {
 		// As the real program reads them: INT powers off, TERM is a restart,
 		// and its wrapper leaves on either.
-		if <-signals == syscall.SIGINT {
+		first := <-signals
+		signal.Stop(signals) // a second one ends us, and the kernel what we started
+		if first == syscall.SIGINT {
 			cancel(appengine.ErrPowerOff)
 		}
 		cancel(nil)

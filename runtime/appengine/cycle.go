@@ -226,6 +226,9 @@ func (c *cycle) openHost(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, text := range c.host.Notes() {
+		c.events.send(Event{Kind: EventNote, Text: text}) // the log has them
+	}
 	c.stop(func() {
 		if err := c.host.Close(context.WithoutCancel(ctx)); err != nil {
 			c.log.Error("what containers had is not all taken away", "error", err)
