@@ -53,7 +53,7 @@ type handle struct {
 	place   sync.Mutex    // one new path at a time, see put
 	refs    int           // guarded by Injector.mu
 
-	prompt atomic.Uint64 // a file system that answers at once, see DialNow; 0: none is known
+	prompt atomic.Uint64 // a file system that answers at once, see FindNow; 0: none is known
 
 	dirsMu sync.Mutex // guards dirs
 	dirs   map[inode]*directory

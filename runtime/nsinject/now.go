@@ -9,10 +9,10 @@ import (
 // resolveCached is RESOLVE_CACHED of linux/openat2.h, Linux 5.12 and later.
 const resolveCached = 0x20
 
-// DialNow implements xconnect.NowDialer. Only what the kernel has cached of the
+// FindNow implements xconnect.NowFinder. Only what the kernel has cached of the
 // path is looked at, and only a socket on a file system of which Dial has found
 // that nobody can keep us waiting there.
-func (r *root) DialNow(path string) (int, error) {
+func (r *root) FindNow(path string) (int, error) {
 	if err := r.usable(context.Background()); err != nil {
 		return -1, err
 	}
@@ -20,24 +20,16 @@ func (r *root) DialNow(path string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	defer unix.Close(fd)
 	var st unix.Statx_t
 	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
+	if dev := unix.Mkdev(st.Dev_major, st.Dev_minor); err == nil && (dev == 0 || dev != r.handle.prompt.Load()) {
+		err = unix.EAGAIN
+	}
 	if err != nil {
+		unix.Close(fd)
 		return -1, err
 	}
-	if dev := unix.Mkdev(st.Dev_major, st.Dev_minor); dev == 0 || dev != r.handle.prompt.Load() {
-		return -1, unix.EAGAIN
-	}
-	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return -1, err
-	}
-	if err := unix.Connect(s, &unix.SockaddrUnix{Name: fdPath(fd)}); err != nil {
-		unix.Close(s)
-		return -1, err
-	}
-	return s, nil
+	return fd, nil
 }
 
 // answersAtOnce reports whether the file is on a file system of the kernel's

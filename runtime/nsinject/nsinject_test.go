@@ -314,19 +314,19 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
-// DialNow connects only where Dial has found that it cannot wait, and obeys the
+// FindNow connects only where Dial has found that it cannot wait, and obeys the
 // same rules for paths.
-func TestDialNow(t *testing.T) {
+func TestFindNow(t *testing.T) {
 	c := testns.Start(t)
 	r := enter(t, c)
-	now := r.(xconnect.NowDialer)
+	now := r.(xconnect.NowFinder)
 	const path = "/run/now.sock"
 	ln, err := net.Listen("unix", c.Path(path))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if fd, err := now.DialNow(path); !errors.Is(err, syscall.EAGAIN) {
+	if fd, err := now.FindNow(path); !errors.Is(err, syscall.EAGAIN) {
 		t.Errorf("before Dial: %d, %v", fd, err)
 	}
 	conn, err := r.Dial(t.Context(), "unix", path)
@@ -334,12 +334,12 @@ func TestDialNow(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.Close()
-	fd, err := now.DialNow(path)
+	fd, err := now.FindNow(path)
 	if err != nil {
 		t.Fatalf("after Dial: %v", err)
 	}
 	unix.Close(fd)
-	if fd, err := now.DialNow("/run/none.sock"); err == nil {
+	if fd, err := now.FindNow("/run/none.sock"); err == nil {
 		unix.Close(fd)
 		t.Errorf("of nothing: %d, %v", fd, err)
 	}
@@ -350,13 +350,13 @@ func TestDialNow(t *testing.T) {
 	}
 	defer host.Close()
 	c.Symlink(secret, "/run/trap.sock")
-	if fd, err := now.DialNow("/run/trap.sock"); err == nil {
+	if fd, err := now.FindNow("/run/trap.sock"); err == nil {
 		unix.Close(fd)
 		t.Error("a link led out of the container")
 	}
 	c.Stop()
 	<-r.Gone()
-	if fd, err := now.DialNow(path); !errors.Is(err, xconnect.ErrPeerGone) {
+	if fd, err := now.FindNow(path); !errors.Is(err, xconnect.ErrPeerGone) {
 		t.Errorf("of a container that has stopped: %d, %v", fd, err)
 	}
 }

@@ -2,6 +2,7 @@ package nsinject
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -59,6 +60,19 @@ func (l *listener) Close() error {
 		return cerr
 	}
 	return err
+}
+
+// Detach implements xconnect.Detacher.
+func (l *listener) Detach() (fd int, remove func() error, err error) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return -1, nil, err
+	}
+	cerr := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	if err := errors.Join(cerr, err); err != nil {
+		return -1, nil, err
+	}
+	return fd, l.remove, l.UnixListener.Close()
 }
 
 // bind makes the socket, listening if its kind does, at path. remove may be

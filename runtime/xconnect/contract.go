@@ -108,11 +108,19 @@ type Root interface {
 	Close() error
 }
 
-// A NowDialer is a Root that can connect to a stream without ever waiting. Any
-// error, also for a reason that Dial would overcome, leaves it to Dial.
-type NowDialer interface {
-	// DialNow returns the socket, which does not block.
-	DialNow(path string) (fd int, err error)
+// A NowFinder is a Root that can find a socket without ever waiting. Any error,
+// also for a reason that Dial would overcome, leaves it to Dial.
+type NowFinder interface {
+	// FindNow returns an O_PATH descriptor, to which whoever connects does not
+	// wait either.
+	FindNow(path string) (fd int, err error)
+}
+
+// A Detacher is a listener that gives its socket to somebody who waits for
+// consumers without Go's network poller. The listener itself is closed by that;
+// remove takes its path away.
+type Detacher interface {
+	Detach() (fd int, remove func() error, err error)
 }
 
 // Cred is an identity for DialAs: effective user and group, and no

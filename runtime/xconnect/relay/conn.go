@@ -49,7 +49,8 @@ func NewConn(c *net.UnixConn) (*Conn, error) {
 }
 
 func askForCredentials(fd int) error {
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+	on := int32(1)
+	if _, _, err := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, uintptr(unsafe.Pointer(&on)), unsafe.Sizeof(on), 0); err != 0 {
 		return fmt.Errorf("ask for credentials: %w", err)
 	}
 	return nil

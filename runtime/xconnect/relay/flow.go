@@ -58,9 +58,15 @@ func (f *flow) event(side int, events uint32) error {
 			return err
 		}
 	}
-	if d := &f.dirs[side]; !d.over && d.out.buf == nil && events&^uint32(unix.EPOLLOUT) != 0 {
-		if err := f.move(side); err != nil {
-			return err
+	if events&^uint32(unix.EPOLLOUT) != 0 {
+		rounds := 1
+		if f.hup[side] {
+			rounds = 2 // what came last, and the end
+		}
+		for d := &f.dirs[side]; rounds > 0 && !d.over && d.out.buf == nil; rounds-- {
+			if err := f.move(side); err != nil {
+				return err
+			}
 		}
 	}
 	return f.settle()

@@ -22,21 +22,21 @@ import (
 // A provider that cannot be reached at once is dialed with dial, on a goroutine
 // of its own.
 func Forward(ctx context.Context, loops *Loops, env xconnect.Env, l xconnect.Link, ln net.Listener, dial func(ctx context.Context) (*net.UnixConn, error)) error {
-	defer ln.Close()
-	raw, err := ln.(syscall.Conn).SyscallConn()
+	fd, remove, err := takeOver(ln)
 	if err != nil {
-		return err
+		return errors.Join(err, ln.Close())
 	}
+	defer remove()
 	dialCtx, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	fw := &forwarder{
-		env: env, link: l, loop: loops.pick(), listener: raw, watched: unwatched,
+		env: env, link: l, loop: loops.pick(), listener: fd, watched: unwatched,
 		count: [2]func(int){consumer: env.Stats.ToProvider, provider: env.Stats.ToConsumer},
 		flows: map[*flow]struct{}{}, dial: dial, dialCtx: dialCtx, done: make(chan error, 1),
 	}
 	fw.loop.post(fw.begin)
 	stop := context.AfterFunc(ctx, func() {
-		ln.Close() // nobody gets in any more
+		remove() // nobody gets in any more
 		fw.loop.post(func() { fw.end(nil) })
 		time.AfterFunc(env.DrainFor(ctx), func() {
 			cut(context.Cause(ctx)) // dials end
@@ -53,7 +53,8 @@ type forwarder struct {
 	link     xconnect.Link
 	loop     *loop
 	count    [2]func(int) // bytes of a direction
-	listener syscall.RawConn
+	listener int          // -1: closed
+	near     int          // the provider's socket while consumers are taken; -1: to be found
 	dial     func(ctx context.Context) (*net.UnixConn, error)
 	dialCtx  context.Context
 
@@ -82,6 +83,8 @@ func (fw *forwarder) begin() {
 func (fw *forwarder) end(err error) {
 	if !fw.ending {
 		fw.listen(false)
+		unix.Close(fw.listener)
+		fw.listener = -1
 		fw.ending, fw.err = true, err
 	}
 	if err != nil {
@@ -118,10 +121,9 @@ func (fw *forwarder) listen(on bool) {
 	if fw.ending {
 		return
 	}
-	var err error
-	cerr := fw.listener.Control(func(fd uintptr) { err = fw.loop.watch(fw.place, 0, int(fd), fw.watched, want) })
+	err := fw.loop.watch(fw.place, 0, fw.listener, fw.watched, want)
 	fw.watched = want
-	if cerr == nil && err != nil { // a listener that is closed belongs to a context that has ended
+	if err != nil {
 		fw.end(err)
 	}
 }
@@ -136,18 +138,19 @@ func (fw *forwarder) ready(int, uint32) {
 // accept takes the consumers that wait, at most env.MaxConns at once. A
 // shortage of descriptors or memory pauses it; any other error is returned.
 func (fw *forwarder) accept() error {
+	// Whoever comes at the same time meets the same provider, looked up once.
+	fw.near = -1
+	defer func() {
+		if fw.near >= 0 {
+			closePath(fw.near)
+		}
+	}()
 	for range acceptBatch {
 		if fw.ending || fw.watched == unwatched {
 			return nil
 		}
-		var fd int
-		var err error
-		cerr := fw.listener.Control(func(ln uintptr) {
-			fd, _, err = unix.Accept4(int(ln), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
-		})
+		fd, err := acceptNow(fw.listener)
 		switch {
-		case cerr != nil:
-			return nil
 		case err == nil:
 			fw.pause = 0
 			fw.connect(fd)
@@ -184,13 +187,9 @@ func (fw *forwarder) rest(err error) {
 // connect dials the provider for a consumer.
 func (fw *forwarder) connect(fd int) {
 	closed := fw.env.Stats.Open()
-	if now, ok := fw.env.Provider.(xconnect.NowDialer); ok {
-		start := time.Now()
-		if p, err := now.DialNow(fw.link.Socket); err == nil {
-			fw.env.Stats.Connected(time.Since(start))
-			fw.start(fd, p, closed)
-			return
-		}
+	if p, ok := fw.connectNow(); ok {
+		fw.start(fd, p, closed)
+		return
 	}
 	fw.dials++
 	go func() {
@@ -212,6 +211,27 @@ func (fw *forwarder) connect(fd int) {
 	}()
 }
 
+// connectNow connects to the provider if that needs no waiting.
+func (fw *forwarder) connectNow() (fd int, ok bool) {
+	finder, ok := fw.env.Provider.(xconnect.NowFinder)
+	if !ok {
+		return -1, false
+	}
+	start := time.Now()
+	if fw.near < 0 {
+		var err error
+		if fw.near, err = finder.FindNow(fw.link.Socket); err != nil {
+			return -1, false
+		}
+	}
+	fd, err := connectPath(fw.near)
+	if err != nil {
+		return -1, false
+	}
+	fw.env.Stats.Connected(time.Since(start))
+	return fd, true
+}
+
 func (fw *forwarder) dialSlowly() (int, error) {
 	c, err := fw.dial(fw.dialCtx)
 	if err != nil {
@@ -223,11 +243,35 @@ func (fw *forwarder) dialSlowly() (int, error) {
 // detach takes the descriptor out of a connection.
 func detach(c *net.UnixConn) (int, error) {
 	defer c.Close()
+	return duplicate(c)
+}
+
+// takeOver takes the socket of a listener, so that only a loop waits for
+// consumers. remove takes the listener's path away.
+func takeOver(ln net.Listener) (fd int, remove func() error, err error) {
+	remove = ln.Close
+	if d, ok := ln.(xconnect.Detacher); ok {
+		fd, remove, err = d.Detach()
+	} else {
+		fd, err = duplicate(ln.(syscall.Conn))
+	}
+	if err != nil {
+		return -1, nil, err
+	}
+	// Accepted sockets inherit this, and so lack it at no time.
+	if err := askForCredentials(fd); err != nil {
+		unix.Close(fd)
+		return -1, nil, errors.Join(err, remove())
+	}
+	return fd, remove, nil
+}
+
+// duplicate returns a descriptor of a connection or listener beside its own.
+func duplicate(c syscall.Conn) (fd int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return -1, err
 	}
-	var fd int
 	cerr := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
 	if err := errors.Join(cerr, err); err != nil {
 		return -1, err
@@ -240,7 +284,7 @@ func (fw *forwarder) start(c, p int, closed func()) {
 	f := &flow{fw: fw, fd: [2]int{c, p}, watched: [2]uint32{unwatched, unwatched}, closed: closed}
 	f.place = fw.loop.enter(f)
 	fw.flows[f] = struct{}{}
-	err := errors.Join(askForCredentials(c), askForCredentials(p))
+	err := askForCredentials(p) // the consumer's has it from the listener
 	if err == nil {
 		err = f.move(consumer) // who connects has something to say, most often
 	}

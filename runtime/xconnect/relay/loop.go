@@ -20,9 +20,9 @@ type Loops struct {
 // NewLoops starts n loops. Close ends them; every Forward on them must have
 // returned before.
 //
-// A loop that has just had an event waits for the next one, up to a
-// millisecond, without telling Go's scheduler, and keeps one of its processors
-// meanwhile: a program gives Go n more of them (runtime.GOMAXPROCS).
+// A loop that has just had an event waits for the next one without telling Go's
+// scheduler, and keeps one of its processors meanwhile, until the scheduler asks
+// for it: a program gives Go n more of them (runtime.GOMAXPROCS).
 func NewLoops(n int) (*Loops, error) {
 	ls := new(Loops)
 	for range n {
@@ -79,7 +79,7 @@ type watcher interface {
 
 const (
 	bellToken = -1
-	hotTime   = 1 // millisecond
+	hotTime   = 50 // milliseconds
 )
 
 func newLoop() (*loop, error) {
@@ -147,14 +147,14 @@ func (l *loop) end() {
 
 // wait returns the number of events. While they come quickly the scheduler is
 // left out: its own wake-ups for a thread that it knows to wait cost more than
-// a small message does.
+// a small message does. It gets the thread back with a signal, which it sends
+// after some ten milliseconds or when it collects garbage; the limit is for a
+// program whose scheduler sends none (GODEBUG=asyncpreemptoff=1), and so long
+// that no timer of the processor is set for it.
 func (l *loop) wait(events []unix.EpollEvent) int {
 	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll),
 		uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), hotTime, 0, 0)
-	switch {
-	case e != 0:
-		return 0 // a signal
-	case n > 0:
+	if e == 0 && n > 0 {
 		return int(n)
 	}
 	if l.buf != nil { // an idle loop holds none

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"os"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,40 @@ func sendmsg(fd int, p, oob []byte) (int, error) {
 		return 0, e
 	}
 	return int(r), nil
+}
+
+// acceptNow takes a consumer that waits. Its socket does not block.
+func acceptNow(listener int) (int, error) {
+	r, _, e := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), 0, 0, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0, 0)
+	if e != 0 {
+		return -1, e
+	}
+	return int(r), nil
+}
+
+// connectPath connects a stream, which does not block, to the socket file of an
+// O_PATH descriptor. It must be one that nobody can keep us waiting for.
+func connectPath(path int) (int, error) {
+	r, _, e := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if e != 0 {
+		return -1, e
+	}
+	var name [32]byte // sun_path: "/proc/self/fd/" and a number
+	sa := append(name[:0:32], 0, 0)
+	*(*uint16)(unsafe.Pointer(&sa[0])) = unix.AF_UNIX // in the machine's byte order
+	sa = strconv.AppendInt(append(sa, "/proc/self/fd/"...), int64(path), 10)
+	sa = append(sa, 0)
+	if _, _, e := unix.RawSyscall(unix.SYS_CONNECT, r, uintptr(unsafe.Pointer(&sa[0])), uintptr(len(sa))); e != 0 {
+		closePath(int(r))
+		return -1, e
+	}
+	return int(r), nil
+}
+
+// closePath closes what has nothing to flush: an O_PATH descriptor, or a socket
+// that nobody has been connected to.
+func closePath(fd int) {
+	unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
 }
 
 func fill(msg *unix.Msghdr, iov *unix.Iovec, p, oob []byte) {
