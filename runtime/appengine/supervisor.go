@@ -59,12 +59,10 @@ func newSupervisor(ctx context.Context, c *cycle) *supervisor {
 }
 
 // post hands the loop a function. After the loop's end it is dropped.
-func (s *supervisor) post(f func()) bool {
+func (s *supervisor) post(f func()) {
 	select {
 	case s.calls <- f:
-		return true
 	case <-s.over:
-		return false
 	}
 }
 
@@ -95,9 +93,7 @@ func (s *supervisor) tell(ev lifecycle.Event) { s.post(func() { s.handle(ev) }) 
 // loop runs a revision until everything is down again, and says why.
 func (s *supervisor) loop(ctx context.Context, rev string) (outcome, error) {
 	defer close(s.over)
-	if err := s.booted(rev); err != nil {
-		return outcomeNone, err
-	}
+	s.booted(rev)
 	s.begin(ctx, rev)
 	stop := ctx.Done()
 	timer := time.NewTimer(time.Hour)

@@ -41,7 +41,7 @@ func storedProgress(store *storage.Store, rev string) (p pvctrl.Progress, err er
 }
 
 // booted tells the update machine what was going on before this cycle.
-func (s *supervisor) booted(rev string) error {
+func (s *supervisor) booted(rev string) {
 	of := rev
 	if s.c.boot.Try != "" {
 		of = s.c.boot.Try
@@ -51,7 +51,6 @@ func (s *supervisor) booted(rev string) error {
 		s.c.log.Warn("the stored progress cannot be read", "revision", of, "error", err)
 	}
 	s.updated(lifecycle.Booted{Running: rev, Boot: lifecycle.Boot(s.c.boot), Progress: p})
-	return nil
 }
 
 // updated gives the update machine an event and does what it wants.

@@ -57,13 +57,13 @@ func groups() []*group {
 		{names: []string{"ls", "list"}, summary: "list all containers of the current revision", bare: &containers,
 			example: "pvcontrol ls --table"},
 		{names: []string{"containers", "container"}, summary: "list, start, stop and restart containers", verbs: []verb{
-			as(containers, "ls", "list all containers and their status"),
+			list(containers, "list all containers and their status"),
 			action("/containers/", "start", container, "start a stopped container"),
 			action("/containers/", "stop", container, "stop a running container"),
 			action("/containers/", "restart", container, "restart a container"),
 		}, example: "pvcontrol containers restart my-app"},
 		{names: []string{"groups"}, summary: "list the groups of containers", verbs: []verb{
-			as(get("/groups", "name", "status", "status_goal", "restart_policy"), "ls", "list the groups of containers"),
+			list(get("/groups", "name", "status", "status_goal", "restart_policy"), "list the groups of containers"),
 		}},
 		{names: []string{"signal"}, summary: "tell Pantavisor how this container is", verbs: []verb{
 			signal("ready", "this container is ready"), signal("alive", "this container is alive"),
@@ -78,16 +78,16 @@ func groups() []*group {
 		{names: []string{"steps"}, summary: "install, put, get and list revisions", verbs: stepVerbs(),
 			example: "pvcontrol -m 'new app' steps install app.tgz"},
 		{names: []string{"conf", "configuration"}, summary: "list the configuration", verbs: []verb{
-			as(get("/config2", "key", "value", "modified"), "ls", "list the configuration and where each value comes from"),
+			list(get("/config2", "key", "value", "modified"), "list the configuration and where each value comes from"),
 		}},
 		{names: []string{"config"}, summary: "list the configuration by its old names", verbs: []verb{
-			as(get("/config", "key", "value"), "ls", "list the configuration by its old names"),
+			list(get("/config", "key", "value"), "list the configuration by its old names"),
 		}},
 		{names: []string{"graph"}, summary: "list the links of the service mesh", verbs: []verb{
-			as(get("/xconnect-graph", "consumer", "provider", "name", "type", "role", "target"), "ls", "list the links of the service mesh"),
+			list(get("/xconnect-graph", "consumer", "provider", "name", "type", "role", "target"), "list the links of the service mesh"),
 		}},
 		{names: []string{"daemons"}, summary: "list, start, stop and restart daemons", verbs: []verb{
-			as(get("/daemons", "name", "pid", "respawn"), "ls", "list all daemons and their status"),
+			list(get("/daemons", "name", "pid", "respawn"), "list all daemons and their status"),
 			action("/daemons/", "start", daemon, "start a daemon"),
 			action("/daemons/", "stop", daemon, "stop a daemon"),
 			{name: "restart", args: []arg{{name: "name", kind: daemon}}, summary: "stop and start a daemon", run: restartDaemon},
@@ -105,12 +105,9 @@ func groups() []*group {
 
 func ptr[T any](v T) *T { return &v }
 
-// as gives a verb the names of a list.
-func as(v verb, name, summary string) verb {
-	v.name, v.summary = name, summary
-	if name == "ls" {
-		v.also = ls
-	}
+// list gives a verb the names of a list.
+func list(v verb, summary string) verb {
+	v.name, v.also, v.summary = "ls", ls, summary
 	return v
 }
 
@@ -195,7 +192,7 @@ func meta(name, path, what string, k kind) *group {
 		{name: "delete", args: []arg{key}, summary: "delete a key", run: func(ctx context.Context, s *session, _ *verb, args []string) int {
 			return s.show(ctx, request{method: "DELETE", path: "/" + path + "/" + args[0]})
 		}},
-		as(get("/"+path, "key", "value"), "ls", "list all keys and values"),
+		list(get("/"+path, "key", "value"), "list all keys and values"),
 	}, example: "pvcontrol " + name + " save location 'hall 3'"}
 }
 

@@ -21,7 +21,7 @@ func objectVerbs() []verb {
 		{name: "put", args: []arg{{name: "path", kind: file}, {name: "sha256"}},
 			summary: "put a file, or - for standard input, under its sha256", run: putObjectVerb},
 		{name: "get", args: []arg{sha}, summary: "print an object, checked against its name", run: getObject},
-		as(get("/objects", "sha256", "size"), "ls", "list stored objects"),
+		list(get("/objects", "sha256", "size"), "list stored objects"),
 	}
 }
 

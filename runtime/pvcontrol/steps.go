@@ -35,7 +35,7 @@ func stepVerbs() []verb {
 		{name: "show-progress", args: []arg{rev}, summary: "print how far the update to a revision is", run: func(ctx context.Context, s *session, _ *verb, args []string) int {
 			return s.show(ctx, request{path: "/steps/" + args[0] + "/progress"})
 		}},
-		as(get("/steps", "name", "date", "commitmsg", "progress.status", "progress.progress"), "ls", "list all revisions"),
+		list(get("/steps", "name", "date", "commitmsg", "progress.status", "progress.progress"), "list all revisions"),
 	}
 }
 

@@ -20,11 +20,11 @@ var strMethods = map[string]func(s string, a *arguments) (Value, error){
 	"partition":  func(s string, a *arguments) (Value, error) { return partition(s, a, strings.Index, false) },
 	"replace":    replace,
 	"removeprefix": func(s string, a *arguments) (Value, error) {
-		p, err := a.text(0, "")
+		p, err := a.text(0)
 		return Str(strings.TrimPrefix(s, p)), a.done(err, 1, 1)
 	},
 	"removesuffix": func(s string, a *arguments) (Value, error) {
-		p, err := a.text(0, "")
+		p, err := a.text(0)
 		return Str(strings.TrimSuffix(s, p)), a.done(err, 1, 1)
 	},
 	"rfind":      func(s string, a *arguments) (Value, error) { return find(s, a, strings.LastIndex) },
@@ -88,10 +88,10 @@ type arguments struct {
 	kw   map[string]Value
 }
 
-// text is the str argument at i; an absent one is def.
-func (a *arguments) text(i int, def string) (string, error) {
+// text is the str argument at i; an absent one is empty.
+func (a *arguments) text(i int) (string, error) {
 	if i >= len(a.list) {
-		return def, nil
+		return "", nil
 	}
 	if a.list[i].kind != KindStr {
 		if a.list[i].kind == Object || a.list[i].kind == Iterator {
@@ -292,7 +292,7 @@ func isDigits(s string, a *arguments) (Value, error) {
 }
 
 func strCount(s string, a *arguments) (Value, error) {
-	sub, err := a.text(0, "")
+	sub, err := a.text(0)
 	if err := a.done(err, 1, 1); err != nil {
 		return Value{}, err
 	}
@@ -314,7 +314,7 @@ func affix(s string, a *arguments, has func(s, x string) bool) (Value, error) {
 		}
 		return Bool(false), a.done(nil, 1, 1)
 	}
-	x, err := a.text(0, "")
+	x, err := a.text(0)
 	return Bool(has(s, x)), a.done(err, 1, 1)
 }
 
@@ -322,7 +322,7 @@ func find(s string, a *arguments, index func(s, sub string) int) (Value, error) 
 	if len(a.list) > 1 {
 		return Value{}, unsupported("%s with a range is not modelled", a.what)
 	}
-	sub, err := a.text(0, "")
+	sub, err := a.text(0)
 	if err := a.done(err, 1, 1); err != nil {
 		return Value{}, err
 	}
@@ -358,7 +358,7 @@ func join(sep string, a *arguments) (Value, error) {
 }
 
 func partition(s string, a *arguments, index func(s, sub string) int, last bool) (Value, error) {
-	sep, err := a.text(0, "")
+	sep, err := a.text(0)
 	if err := a.done(err, 1, 1); err != nil {
 		return Value{}, err
 	}
@@ -377,11 +377,11 @@ func partition(s string, a *arguments, index func(s, sub string) int, last bool)
 }
 
 func replace(s string, a *arguments) (Value, error) {
-	from, err := a.text(0, "")
+	from, err := a.text(0)
 	if err != nil {
 		return Value{}, err
 	}
-	to, err := a.text(1, "")
+	to, err := a.text(1)
 	if err != nil {
 		return Value{}, err
 	}
@@ -417,7 +417,7 @@ func split(s string, a *arguments, fromRight bool) (Value, error) {
 		}
 		return Strings(Split(s)...), nil
 	}
-	sep, err := a.text(0, "")
+	sep, err := a.text(0)
 	if err != nil {
 		return Value{}, err
 	}
@@ -471,7 +471,7 @@ func splitSpaceLimit(s string, limit int64, fromRight bool) (Value, error) {
 func strip(s string, a *arguments, left, right bool) (Value, error) {
 	in := IsSpace
 	if len(a.list) > 0 && !a.list[0].IsNone() {
-		set, err := a.text(0, "")
+		set, err := a.text(0)
 		if err != nil {
 			return Value{}, err
 		}

@@ -55,15 +55,16 @@ func (b *body) Read(p []byte) (int, error) {
 		p = p[:min(int64(len(p)), b.left)]
 	}
 	n, err := b.r.Read(p)
-	if b.size >= 0 {
+	switch {
+	case b.size >= 0:
 		b.left -= int64(n)
 		b.done = b.left == 0
 		if err != nil && !b.done {
 			b.err = bodyError(noEOF(err))
 		}
-	} else if errors.Is(err, io.EOF) {
+	case errors.Is(err, io.EOF):
 		b.done = true
-	} else if err != nil {
+	case err != nil:
 		b.err = bodyError(err)
 	}
 	if b.err != nil {

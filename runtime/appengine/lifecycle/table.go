@@ -204,11 +204,11 @@ func Leads() string {
 	return b.String()
 }
 
-// step makes a move of the table, and reports whether there was one.
-func (m *Machine) step(u *unit, on input, n news) bool {
+// step makes a move of the table, if it has one.
+func (m *Machine) step(u *unit, on input, n news) {
 	row := find(u.phase, on)
 	if row == nil {
-		return false
+		return
 	}
 	from, to := u.phase, row.do(m, u, n)
 	if m.watch != nil {
@@ -218,5 +218,4 @@ func (m *Machine) step(u *unit, on input, n news) bool {
 		u.timer = time.Time{}
 	}
 	u.phase = to
-	return true
 }

@@ -204,7 +204,7 @@ func unmount(ctx context.Context, at string) error {
 
 // unmountBelow detaches everything that is mounted below a directory.
 func unmountBelow(dir string) error {
-	real, err := filepath.EvalSymlinks(dir)
+	top, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func unmountBelow(dir string) error {
 			continue
 		}
 		at := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(fields[4])
-		if strings.HasPrefix(at, real+"/") {
+		if strings.HasPrefix(at, top+"/") {
 			found = append(found, at)
 		}
 	}

@@ -177,7 +177,7 @@ func parse(oob []byte) (Ancillary, error) {
 // descriptors in every case.
 func (c *Conn) Send(p []byte, a Ancillary) error {
 	defer a.CloseFiles()
-	oob := encode(nil, a)
+	oob := encode(a)
 	cred := a.Cred
 	var err error
 	werr := c.raw.Write(func(fd uintptr) bool {
@@ -194,7 +194,7 @@ func (c *Conn) Send(p []byte, a Ancillary) error {
 				// exists, or ours.
 				cred = &unix.Ucred{Pid: ownPid, Uid: cred.Uid, Gid: cred.Gid}
 				a.Cred = cred
-				oob = encode(nil, a)
+				oob = encode(a)
 			case err == unix.EMSGSIZE && grow(int(fd), len(p)):
 			case err != nil:
 				return true
@@ -204,7 +204,7 @@ func (c *Conn) Send(p []byte, a Ancillary) error {
 					return true
 				}
 				if len(a.Files) > 0 { // they went with the first byte
-					oob = encode(nil, Ancillary{Cred: cred})
+					oob = encode(Ancillary{Cred: cred})
 				}
 			}
 		}
@@ -223,8 +223,9 @@ func grow(fd, size int) bool {
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, size+4096) == nil
 }
 
-// encode appends the control messages to b.
-func encode(b []byte, a Ancillary) []byte {
+// encode returns the control messages.
+func encode(a Ancillary) []byte {
+	var b []byte
 	if len(a.Files) > 0 {
 		var data []byte
 		b, data = control(b, unix.SCM_RIGHTS, 4*len(a.Files))

@@ -97,7 +97,7 @@ func (f *flow) move(side int) error {
 			go a.CloseFiles()
 			return ErrTooManyFiles
 		}
-		*out = outgoing{buf: b, rest: b.data[:n], oob: encode(nil, a), files: a.Files}
+		*out = outgoing{buf: b, rest: b.data[:n], oob: encode(a), files: a.Files}
 	}
 	l.buf = nil // out has it
 	return f.flush(side)
@@ -133,7 +133,7 @@ func (f *flow) flush(side int) error {
 		if len(out.files) > 0 { // they went with the first byte
 			f.closeFiles(out)
 			if a, err := parse(out.oob); err == nil {
-				out.oob = encode(nil, Ancillary{Cred: a.Cred})
+				out.oob = encode(Ancillary{Cred: a.Cred})
 			}
 		}
 	}
@@ -141,15 +141,16 @@ func (f *flow) flush(side int) error {
 	return nil
 }
 
-// disown replaces the sender's pid, which is gone or not ours to name, by ours; the user and the
-// group still count. It reports false when that has been done already.
+// disown replaces the sender's pid, which is gone or not ours to name, by ours;
+// the user and the group still count. It reports false when that has been done
+// already.
 func (o *outgoing) disown() bool {
 	a, err := parse(o.oob)
 	if err != nil || a.Cred == nil || a.Cred.Pid == ownPid {
 		return false
 	}
 	a.Cred = &unix.Ucred{Pid: ownPid, Uid: a.Cred.Uid, Gid: a.Cred.Gid}
-	o.oob = encode(nil, a)
+	o.oob = encode(a)
 	return true
 }
 
