@@ -59,9 +59,7 @@ func parse(args []string, errs io.Writer) (flags, error) {
 	fs.StringVar(&f.cmdline, "c", "", "")
 	fs.Func("e", "", func(v string) error { return addEnvs(&f.envs, v) })
 	fs.Func("d", "", func(v string) (err error) { f.delay, err = seconds(v); return err })
-	fs.BoolFunc("V", "", func(string) error {
-		return errors.New("valgrind looks for memory that C programs lose; this one is written in Go")
-	})
+	valgrind := fs.Bool("V", false, "")
 	own := map[string]string{}
 	str := func(p *string, name, arg, text string) {
 		fs.StringVar(p, name, "", text)
@@ -82,13 +80,22 @@ func parse(args []string, errs io.Writer) (flags, error) {
 		printUsage(errs, fs, own)
 		return f, err
 	case err != nil:
-		return f, err
+		return f, errors.New(flagWords.Replace(err.Error()))
+	case *valgrind:
+		return f, errors.New("-V: valgrind looks for memory that C programs lose; this one is written in Go")
 	case fs.NArg() > 1:
 		return f, fmt.Errorf("unexpected argument %q: there is one DIR", fs.Arg(1))
 	}
 	f.dir = fs.Arg(0)
 	return f, nil
 }
+
+// flagWords makes what package flag says what the user needs to know.
+var flagWords = strings.NewReplacer(
+	"flag provided but not defined: ", "there is no option ",
+	"flag needs an argument: ", "a value is missing after ",
+	"invalid value ", "the value ", " for flag ", " of ",
+)
 
 func printUsage(w io.Writer, fs *flag.FlagSet, own map[string]string) {
 	fmt.Fprint(w, usageText, "Ours:\n")

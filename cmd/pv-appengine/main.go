@@ -28,7 +28,15 @@ func main() {
 		}
 		cancel(nil)
 	}()
-	os.Exit(run(ctx, process{
+	// A terminal that is closed, and a reader of our output that ends, stop us
+	// in order too: by default they would kill us, and the mounts would stay.
+	gone := []os.Signal{syscall.SIGPIPE}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		gone = append(gone, syscall.SIGHUP)
+	}
+	stopped, stop := signal.NotifyContext(ctx, gone...)
+	defer stop()
+	os.Exit(run(stopped, process{
 		args: os.Args[1:], in: os.Stdin, out: os.Stdout, errs: os.Stderr,
 		env: os.Environ(), getenv: os.Getenv, executable: os.Executable,
 	}))

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -69,12 +71,13 @@ func TestCommandLine(t *testing.T) {
 		{home, "-d soon", 64, "neither seconds nor a duration"},
 		{home, "-e PV_X", 64, "not an assignment"},
 		{home, "a b", 64, "there is one DIR"},
-		{home, "--no-such", 64, "flag provided but not defined"},
+		{home, "--no-such", 64, "there is no option -no-such"},
+		{home, "-c", 64, "a value is missing after -c"},
 		{home, "-c pv_try=locals/x", 1, "needs a pv_rev"},
-		{home, "/no/such/dir", 1, "no such file"},
+		{home, "/no/such/dir", 1, "there is no /no/such/dir: name the directory"},
 		{home, file, 1, "not a directory"},
 		{home, "--xconnect /no/such", 1, "--xconnect"},
-		{home, "--config /no/such", 1, "no such file"},
+		{home, "--config /no/such", 1, "--config: read settings: open /no/such"},
 		{[]string{}, "-m", 1, "set --storage and --rundir"},
 	} {
 		code, out := run(t, c.env, strings.Fields(c.args)...)
@@ -109,5 +112,63 @@ func TestPrepare(t *testing.T) {
 	}
 	if _, err := os.Stat(there + "/storage/trails/locals/first/.pv/done"); err != nil {
 		t.Error(err)
+	}
+}
+
+// Two ends that come often where a user runs it by hand, and that by default
+// kill: the reader of its output ends, and the terminal is closed.
+func TestEndsInOrder(t *testing.T) {
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, end := range map[string]func(*testing.T, *exec.Cmd, *os.File){
+		"pipe": func(t *testing.T, _ *exec.Cmd, out *os.File) { out.Close() },
+		"hangup": func(t *testing.T, cmd *exec.Cmd, out *os.File) {
+			if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+				t.Fatal(line, err)
+			}
+			if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			cmd := exec.Command(path, "--storage", dir+"/storage", "--rundir", dir+"/run", "--xconnect", "none", t.TempDir())
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			cmd.Stdout = w
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			w.Close()
+			end(t, cmd, r)
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("ended with %v", err)
+			}
+			if _, err := os.Lstat(dir + "/run/pv-ctrl"); err == nil {
+				t.Error("the socket is left behind")
+			}
+		})
+	}
+}
+
+// A start says what it does with the exports that it is given.
+func TestSaysWhatItTakes(t *testing.T) {
+	dir := t.TempDir()
+	home := []string{"HOME=" + dir}
+	for _, c := range []struct{ args, want string }{
+		{"", "no directory of pvrexports is given: the first revision is empty"},
+		{t.TempDir(), "was filled at its first start and goes on with that"},
+		{"-e PV_LOG_LEVLE=5", "there is no such setting"},
+	} {
+		args := append([]string{"-m", "--storage", dir + "/storage", "--rundir", dir + "/run"}, strings.Fields(c.args)...)
+		if code, out := run(t, home, args...); code != 0 || !strings.Contains(out, c.want) {
+			t.Errorf("%s: exit %d, want %q in %s", c.args, code, c.want, out)
+		}
 	}
 }

@@ -41,6 +41,7 @@ type process struct {
 const (
 	imageConfig  = "/etc/pantavisor-appengine.config"
 	imageExports = "/usr/lib/pantavisor/pvtx.d"
+	imageExtra   = "/usr/lib/pantavisor/pvtx.extra.d" // besides, for a first revision with a name
 )
 
 func run(ctx context.Context, p process) int {
@@ -110,12 +111,12 @@ func options(f flags, p process, out *reporter) (appengine.Options, error) {
 	if err := directories(&o, f, p.getenv); err != nil {
 		return o, err
 	}
-	o.Exports = []string{first(f.dir, imageExports)}
-	if f.dir != "" {
-		if st, err := os.Stat(f.dir); err != nil {
-			return o, err
-		} else if !st.IsDir() {
-			return o, fmt.Errorf("%s is not a directory: name the one that holds the pvrexports", f.dir)
+	if err := exports(&o, f.dir, out); err != nil {
+		return o, err
+	}
+	for _, v := range f.envs {
+		if name, _, _ := strings.Cut(v, "="); !settings.Known(name) {
+			out.note(fmt.Sprintf("-e %s: there is no such setting; GET /config2 lists them ('pvcontrol conf ls --table')", v))
 		}
 	}
 	o.XConnect, err = mesh(f.xconnect, p)
@@ -123,6 +124,34 @@ func options(f flags, p process, out *reporter) (appengine.Options, error) {
 		o.Restart = prompt(p.in, p.out)
 	}
 	return o, err
+}
+
+// exports decides what a new storage is filled with: a directory that was
+// given, or those of the real program's image.
+func exports(o *appengine.Options, dir string, out *reporter) error {
+	o.Exports = []string{first(dir, imageExports)}
+	if o.Revision != "" && dir == "" {
+		o.Exports = append(o.Exports, imageExtra)
+	}
+	filled := storage.Filled(o.Storage)
+	if dir == "" {
+		if _, err := os.Stat(imageExports); err != nil && !filled {
+			out.note("no directory of pvrexports is given: the first revision is empty")
+		}
+		return nil
+	}
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("there is no %s: name the directory that holds the pvrexports", dir)
+	case err != nil:
+		return fmt.Errorf("look for pvrexports: %w", err)
+	case !st.IsDir():
+		return fmt.Errorf("%s is not a directory: name the one that holds the pvrexports", dir)
+	case filled:
+		out.note(fmt.Sprintf("storage %s was filled at its first start and goes on with that: %s is not looked at; another --storage begins with it", o.Storage, dir))
+	}
+	return nil
 }
 
 func first(values ...string) string {
@@ -137,7 +166,11 @@ func first(values ...string) string {
 // readConfig reads the settings file; the image's own need not be there.
 func readConfig(name string) ([]byte, error) {
 	if name != "" {
-		return os.ReadFile(name)
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("--config: read settings: %w", err)
+		}
+		return b, nil
 	}
 	b, err := os.ReadFile(imageConfig)
 	if errors.Is(err, os.ErrNotExist) {

@@ -14,7 +14,11 @@ import (
 func main() {
 	sandbox.Child() // does not return in a process that becomes a container
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	// A second signal ends the process at once, whatever it is waiting for.
 	context.AfterFunc(ctx, stop)
 	code := cli.Main(ctx, cli.Env{

@@ -128,7 +128,7 @@ func TestBuild(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			folder(t, c.files)
 			code, out, errs := call{args: c.args, env: c.env}.run(t)
-			errs = strings.TrimSuffix(errs, "Run 'pvkit --help' for usage.\n")
+			errs = strings.TrimSuffix(errs, "Run 'pvkit build --help' for usage.\n")
 			for what, pair := range map[string][2]string{"stdout": {out, c.out}, "stderr": {errs, c.errs}} {
 				if got := variable.ReplaceAllString(pair[0], "*"); got != pair[1] {
 					t.Errorf("%s:\n%s\nwant:\n%s", what, got, pair[1])

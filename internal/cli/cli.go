@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -94,7 +95,7 @@ Exit codes: 0 ok, 1 findings, 2 failure, 64 usage.`,
 	root.InitDefaultCompletionCmd(env.Args...)
 	strict(root)
 
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	var usage usageError
 	switch {
 	case err == nil:
@@ -102,7 +103,7 @@ Exit codes: 0 ok, 1 findings, 2 failure, 64 usage.`,
 	case errors.Is(err, ErrFindings):
 		return ExitFindings
 	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"), strings.HasPrefix(err.Error(), "if any flags in the group"):
-		fmt.Fprintf(env.Stderr, "pvkit: %v\nRun 'pvkit --help' for usage.\n", err)
+		fmt.Fprintf(env.Stderr, "pvkit: %v\nRun '%s --help' for usage.\n", err, c.CommandPath())
 		return ExitUsage
 	case ctx.Err() != nil:
 		fmt.Fprintln(env.Stderr, "pvkit: interrupted")
@@ -118,7 +119,7 @@ func strict(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return usageError{fmt.Errorf("%s: %w", c.Name(), err)}
+				return argumentError(c, args, err)
 			}
 			return nil
 		}
@@ -126,7 +127,7 @@ func strict(c *cobra.Command) {
 	if c.HasParent() && c.HasSubCommands() && c.RunE == nil && c.Run == nil {
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("%s has no command %q; see '%s --help'", c.CommandPath(), args[0], c.CommandPath())
+				return usagef("%s has no command %q", c.CommandPath(), args[0])
 			}
 			return c.Help()
 		}
@@ -136,11 +137,44 @@ func strict(c *cobra.Command) {
 	}
 }
 
+// argumentError says which arguments a command takes, in its own words.
+func argumentError(c *cobra.Command, args []string, err error) error {
+	_, wants, _ := strings.Cut(c.Use, " ")
+	switch {
+	case wants == "":
+		return usagef("%s: it takes no arguments, and there is %q", name(c), args[0])
+	case strings.HasPrefix(err.Error(), "accepts "), strings.HasPrefix(err.Error(), "requires "): // cobra's counting
+		return usagef("%s: want %s; found %s", name(c), wants, countArguments(len(args)))
+	}
+	return usageError{fmt.Errorf("%s: %w", name(c), err)}
+}
+
+func countArguments(n int) string {
+	switch n {
+	case 0:
+		return "no arguments"
+	case 1:
+		return "one argument"
+	}
+	return fmt.Sprintf("%d arguments", n)
+}
+
+// name is how a message names a command: its path without the program.
+func name(c *cobra.Command) string {
+	return strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
+}
+
 func flagError(c *cobra.Command, err error) error {
 	if errors.Is(err, pflag.ErrHelp) {
 		return err
 	}
-	return usageError{fmt.Errorf("%s: %w", c.Name(), err)}
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if num, ok := errors.AsType[*strconv.NumError](err); ok {
+			return usagef("%s: --%s %s: this is no number (%w)", name(c), bad.GetFlag().Name, bad.GetValue(), num.Err)
+		}
+		return usagef("%s: --%s %s: %w", name(c), bad.GetFlag().Name, bad.GetValue(), bad.Unwrap())
+	}
+	return usageError{fmt.Errorf("%s: %w", name(c), err)}
 }
 
 // exclusive refuses a command line with more than one of some flags.

@@ -73,7 +73,7 @@ func TestGetvar(t *testing.T) {
 		{[]string{"getvar", "NOPE"}, cli.ExitFindings, "# NOPE is not set\n"},
 		{[]string{"getvar", "-c", "demoo", "NOPE"}, cli.ExitFailure, "there is no configuration demoo"},
 		{[]string{"getvar", "-r", "ap", "NOPE"}, cli.ExitFailure, "did you mean app?"},
-		{[]string{"getvar"}, cli.ExitUsage, "accepts 1 arg"},
+		{[]string{"getvar"}, cli.ExitUsage, "getvar: want VAR; found no arguments"},
 		{[]string{"getvar", "--build", "kas", "A"}, cli.ExitFailure, "kas is no build directory"},
 		{[]string{"getvar", "--layer", "kas", "A"}, cli.ExitFailure, "kas is no layer"},
 	} {

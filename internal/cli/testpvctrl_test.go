@@ -68,7 +68,8 @@ func TestTestPvctrl(t *testing.T) {
 		{"--format html", cli.ExitUsage, "", "want text, json, junit or tap"},
 		{"--json --format tap", cli.ExitUsage, "", "exclude each other"},
 		{"--patience 0s", cli.ExitUsage, "", "above 0"},
-		{"more", cli.ExitUsage, "", "unknown"},
+		{"more", cli.ExitUsage, "", "it takes no arguments, and there is \"more\""},
+		{"--patience x", cli.ExitUsage, "", "test pvctrl: --patience x: "},
 	} {
 		args := append([]string{"test", "pvctrl"}, strings.Fields(strings.ReplaceAll(tt.args, "--socket S", "--socket "+socket))...)
 		var out, errs strings.Builder

@@ -27,7 +27,7 @@ func TestTx(t *testing.T) {
 		{[]string{"status"}, cli.ExitOK, "no transaction is active\n", ""},
 		{[]string{"show"}, cli.ExitFailure, "", "no transaction is active: begin one first"},
 		{[]string{"add", bundle}, cli.ExitFailure, "", "no transaction is active"},
-		{[]string{"begin"}, cli.ExitUsage, "", "accepts between 1 and 2 arg(s)"},
+		{[]string{"begin"}, cli.ExitUsage, "", "tx begin: want empty|current|PATH [OBJECTS]; found no arguments\nRun 'pvkit tx begin --help' for usage."},
 		{[]string{"begin", filepath.Join(dir, "none")}, cli.ExitFailure, "", "no such file"},
 		{[]string{"begin", "current"}, cli.ExitFailure, "", "there is no socket at " + filepath.Join(dir, "pv-ctrl")},
 		{[]string{"begin", "empty", objects}, cli.ExitOK, "", ""},

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -109,6 +111,10 @@ func up(ctx context.Context, env Env, f upFlags, args []string) error {
 		return err
 	}
 	opts.Exports = []string{exports}
+	// Whoever reads what we print may end first. That stops us in order; by
+	// default it would kill us, and the containers' mounts would stay.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
+	defer stop()
 	view := newUpView(env, f, opts)
 	opts.Watch = view.event
 	_, err = appengine.Run(ctx, opts)

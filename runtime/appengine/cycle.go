@@ -90,7 +90,7 @@ func (c *cycle) begin(ctx context.Context, rev string) error {
 		return err
 	}
 	for _, p := range problems {
-		c.log.Warn("a setting is not taken", "error", p)
+		c.note("settings: " + p.Error())
 	}
 	if err := c.credentials(); err != nil {
 		return err

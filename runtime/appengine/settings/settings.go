@@ -59,6 +59,12 @@ func New() *Table {
 	return t
 }
 
+// Known says whether there is a setting of this name, which may be an alias.
+func Known(name string) bool {
+	_, ok := New().find(name)
+	return ok
+}
+
 // find looks a setting up by its key in any case, or by an alias.
 func (t *Table) find(name string) (*entry, bool) {
 	i, ok := t.byName[strings.ToUpper(name)]

@@ -25,6 +25,13 @@ type ApplyOptions struct {
 	Progress func(file string)
 }
 
+// Filled says whether the storage in a directory has had its exports: then
+// Apply does nothing there.
+func Filled(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, appliedMark))
+	return err == nil
+}
+
 // Apply fills a fresh storage with the exports of some directories, once: each
 // regular file of the first directory, in the order of the names, then those of
 // the next; files whose name begins with a dot are left out, and a directory
