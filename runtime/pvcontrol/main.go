@@ -71,7 +71,11 @@ func Main(ctx context.Context, env program.Env) int {
 	s.curlSettings()
 	g := findGroup(s.rest[0])
 	if g == nil {
-		return s.usageError(usage(), "there is no command %q", s.rest[0])
+		what := "command"
+		if strings.HasPrefix(s.rest[0], "-") {
+			what = "option"
+		}
+		return s.usageError(usage(), "there is no %s %q", what, s.rest[0])
 	}
 	return s.group(ctx, g, s.rest[1:])
 }
@@ -169,6 +173,7 @@ func (s *session) group(ctx context.Context, g *group, args []string) int {
 	if !v.offline && !isSocket(s.client.Socket) {
 		// On standard output, as the script has it.
 		fmt.Fprintf(s.env.Stdout, "ERROR: %s not found\n", s.client.Socket)
+		s.env.Errorf("there is no socket at %s: is the runtime up? If it has its socket elsewhere, name it with -s", s.client.Socket)
 		return exitFailure
 	}
 	return v.run(ctx, s, v, values)

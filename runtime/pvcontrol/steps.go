@@ -67,6 +67,7 @@ func (s *session) commitMessage(rev string) request {
 func install(ctx context.Context, s *session, _ *verb, args []string) int {
 	name, rev := args[0], args[1]
 	if !strings.HasSuffix(name, ".tgz") && !strings.HasSuffix(name, ".tar.gz") {
+		s.env.Errorf("install %s: the name of an archive ends in .tgz or .tar.gz", name)
 		return s.say("ERROR: unkwnown file format") // the script's words
 	}
 	a, err := readArchive(name)
