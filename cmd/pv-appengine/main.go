@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/pvkit/pvkit/internal/program"
 	"github.com/pvkit/pvkit/runtime/appengine"
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox"
 )
@@ -18,6 +19,9 @@ func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		// As the real program reads them: INT powers off, TERM is a restart,
 		// and its wrapper leaves on either.
@@ -28,16 +32,14 @@ func main() {
 		}
 		cancel(nil)
 	}()
-	// A terminal that is closed, and a reader of our output that ends, stop us
-	// in order too: by default they would kill us, and the mounts would stay.
-	gone := []os.Signal{syscall.SIGPIPE}
-	if !signal.Ignored(syscall.SIGHUP) { // nohup
-		gone = append(gone, syscall.SIGHUP)
+	// A reader of our output that ends stops us in order too: by default that
+	// would kill us, and the mounts would stay.
+	out, err := program.Output(os.Stdout, func() { cancel(nil) })
+	if err != nil {
+		out = os.Stdout
 	}
-	stopped, stop := signal.NotifyContext(ctx, gone...)
-	defer stop()
-	os.Exit(run(stopped, process{
-		args: os.Args[1:], in: os.Stdin, out: os.Stdout, errs: os.Stderr,
+	os.Exit(run(ctx, process{
+		args: os.Args[1:], in: os.Stdin, out: out, errs: os.Stderr,
 		env: os.Environ(), getenv: os.Getenv, executable: os.Executable,
 	}))
 }

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pvkit/pvkit/internal/program"
 	"github.com/pvkit/pvkit/runtime/appengine"
 	pvconf "github.com/pvkit/pvkit/runtime/appengine/settings"
 )
@@ -91,7 +90,7 @@ func up(ctx context.Context, env Env, f upFlags, args []string) error {
 	}
 	opts := appengine.Options{
 		Storage: filepath.Join(dir, "storage"), RunDir: filepath.Join(dir, "run", "pv"),
-		Refresh: f.state != "", Extract: f.extract, Version: "pvkit " + buildVersion().String(), Stdout: env.Stdout,
+		Refresh: f.state != "", Extract: f.extract, Version: "pvkit " + buildVersion().String(),
 	}
 	opts.Settings = pvconf.Sources{Environ: f.set}
 	if f.logs {
@@ -113,10 +112,13 @@ func up(ctx context.Context, env Env, f upFlags, args []string) error {
 	opts.Exports = []string{exports}
 	// Whoever reads what we print may end first. That stops us in order; by
 	// default it would kill us, and the containers' mounts would stay.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGPIPE)
+	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	view := newUpView(env, f, opts)
-	opts.Watch = view.event
+	if view.w, err = program.Output(env.Stdout, stop); err != nil {
+		return err
+	}
+	opts.Watch, opts.Stdout = view.event, view.w
 	_, err = appengine.Run(ctx, opts)
 	view.finish()
 	return given.explain(err)
