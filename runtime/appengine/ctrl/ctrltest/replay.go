@@ -1,6 +1,7 @@
 package ctrltest
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -330,8 +332,12 @@ func (r *replayer) masked(o outcome) outcome {
 }
 
 // quiet is how long a server that keeps a connection must have said nothing for
-// its reply to be over.
-const quiet = 100 * time.Millisecond
+// it to have nothing more to say; patience is how long it may take for what it
+// has to say.
+const (
+	quiet    = 100 * time.Millisecond
+	patience = 20 * time.Second
+)
 
 // send makes a connection for the request and reads all that comes back.
 func (r *replayer) send(c Capture) (raw []byte, end string, err error) {
@@ -351,37 +357,73 @@ func (r *replayer) send(c Capture) (raw []byte, end string, err error) {
 	}
 	var out bytes.Buffer
 	if later && body != "" {
-		if _, err := r.until(conn, &out, 50*time.Millisecond); err != nil {
+		pause := 50 * time.Millisecond
+		if c.Request.Headers["Expect"] != nil {
+			pause = patience // for the reply that the body waits for
+		}
+		if _, err := r.some(conn, &out, pause); err != nil {
 			return nil, "", err
 		}
 		if _, err := io.WriteString(conn, body); err != nil {
 			return nil, "", err
 		}
 	}
-	limit := 20 * time.Second
-	if strings.Contains(c.End, "kept") {
-		limit = quiet
-	}
-	end, err = r.until(conn, &out, limit)
+	end, err = r.reply(conn, &out, c)
 	return out.Bytes(), end, err
+}
+
+// reply reads what the server says, until it closes the connection or, if the
+// captured one was kept, has replied and says nothing more.
+func (r *replayer) reply(conn net.Conn, out *bytes.Buffer, c Capture) (string, error) {
+	if !strings.Contains(c.End, "kept") {
+		return r.until(conn, out, patience)
+	}
+	for c.StatusLine != "" && !whole(out.Bytes()) {
+		if end, err := r.some(conn, out, patience); end != "" || err != nil {
+			return end, err
+		}
+	}
+	return r.until(conn, out, quiet)
+}
+
+// whole tells whether a reply is complete, which follows those of status 100.
+func whole(raw []byte) bool {
+	for in := bufio.NewReader(bytes.NewReader(raw)); ; {
+		reply, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return false
+		}
+		if _, err = io.Copy(io.Discard, reply.Body); err != nil {
+			return false
+		}
+		if reply.StatusCode != http.StatusContinue {
+			return true
+		}
+	}
 }
 
 // until reads until the end or until nothing came for a time.
 func (r *replayer) until(conn net.Conn, out *bytes.Buffer, pause time.Duration) (string, error) {
-	buf := make([]byte, 64<<10)
 	for {
-		if err := conn.SetReadDeadline(time.Now().Add(pause)); err != nil {
-			return "", err
-		}
-		n, err := conn.Read(buf)
-		out.Write(buf[:n])
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-			return "closed", nil
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return "kept", nil
-		case err != nil:
-			return "", err
+		if end, err := r.some(conn, out, pause); end != "" || err != nil {
+			return end, err
 		}
 	}
+}
+
+// some reads once. The end is "" if there may be more.
+func (r *replayer) some(conn net.Conn, out *bytes.Buffer, pause time.Duration) (end string, err error) {
+	if err := conn.SetReadDeadline(time.Now().Add(pause)); err != nil {
+		return "", err
+	}
+	buf := make([]byte, 64<<10)
+	n, err := conn.Read(buf)
+	out.Write(buf[:n])
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return "closed", nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "kept", nil
+	}
+	return "", err
 }
