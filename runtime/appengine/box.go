@@ -103,11 +103,47 @@ func (b *box) watch(run lifecycle.Run, p *sandbox.Container) {
 // stop sends the halt signal; kill ends every process. A container that is not
 // started yet is not there to be told; the machine says it again.
 func (b *box) stop(run lifecycle.Run) {
-	if b.process != nil && b.run == run {
-		if err := b.process.Halt(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			b.s.c.log.Warn("container did not take its halt signal", "container", b.name, "error", err)
+	p := b.process
+	if p == nil || b.run != run {
+		return
+	}
+	deaf := p.Deaf()
+	b.halt(p)
+	if deaf && p.Deaf() { // a handler that is gone after it ran does not count
+		b.s.group.Go(func() { b.insist(run, p) })
+	}
+}
+
+func (b *box) halt(p *sandbox.Container) {
+	if err := p.Halt(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		b.s.c.log.Warn("container did not take its halt signal", "container", b.name, "error", err)
+	}
+}
+
+// settleTime is what a program without a handler for the halt signal gets to
+// install one.
+const settleTime = 500 * time.Millisecond
+
+// insist deals with a program that the halt signal did not reach. One that
+// handles it a little later, as it has only begun, gets it again and has the
+// whole grace period; for any other one the rest of that would be spent for
+// nothing.
+func (b *box) insist(run lifecycle.Run, p *sandbox.Container) {
+	tick := time.NewTicker(settleTime / 25)
+	defer tick.Stop()
+	for end := time.Now().Add(settleTime); time.Now().Before(end); {
+		select {
+		case <-p.Done():
+			return
+		case <-tick.C:
+		}
+		if !p.Deaf() {
+			b.halt(p)
+			return
 		}
 	}
+	b.s.c.log.Info("container does not handle its halt signal, and is killed", "container", b.name)
+	b.s.post(func() { b.kill(run) })
 }
 
 func (b *box) kill(run lifecycle.Run) {

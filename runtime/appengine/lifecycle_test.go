@@ -92,6 +92,31 @@ func TestUserControl(t *testing.T) {
 	}
 }
 
+// A program without a handler for the halt signal does not get it, as the first
+// of its pid namespace: it is killed soon. One that has the handler a little
+// later gets it then.
+func TestDeaf(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, actor("deaf", does("say=up", "deaf"), app), actor("late", does("say=up", "deaf=300ms", "wait"), app))
+	r.start().ready()
+	for _, name := range []string{"deaf", "late"} {
+		eventually(t, name+" is up", func() bool { return strings.Contains(r.console("0", name), "up") })
+		if err := r.ctrl.ContainerAction(t.Context(), name, "restart"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "late has the signal", func() bool { return strings.Contains(r.console("0", "late"), "ended by power failure") })
+	eventually(t, "a second deaf one", func() bool { return strings.Count(r.console("0", "deaf"), "up") == 2 })
+	began := time.Now()
+	r.stop()
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("the end took %v, want about half a second", took)
+	}
+	if text := r.log(); strings.Count(text, "does not handle its halt signal") < 2 || strings.Contains(text, "force stopping") {
+		t.Error("want the reason in the log, and no kill after the grace period")
+	}
+}
+
 // A container that ends by itself starts again, after its delay, until it stays.
 func TestRecovery(t *testing.T) {
 	t.Parallel()

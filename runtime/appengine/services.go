@@ -28,7 +28,7 @@ func (c *cycle) startDaemons(ctx context.Context) error {
 			Name: meshName, Path: args[0], Args: append(args[1:len(args):len(args)], "--socket", c.run.path(ctrlSocket)),
 		})
 	} else {
-		table = append(table, daemons.Daemon{Name: meshName, Path: "/usr/bin/pv-xconnect", Listed: true})
+		table = append(table, daemons.Daemon{Name: meshName}) // shown as not installed
 		c.note("there is no pv-xconnect: containers are not linked")
 	}
 	c.daemons = daemons.New(table, daemons.Options{
@@ -115,10 +115,7 @@ func pools(sys *system.System) []network.Pool {
 func want(d *definition) network.Want {
 	var own *network.Config
 	if n := d.Network; n != nil {
-		own = &network.Config{Mode: string(n.Mode), Pool: n.Pool, Hostname: n.Hostname, MAC: n.MAC}
-		if n.Address.IsValid() {
-			own.IP = n.Address.String()
-		}
+		own = &network.Config{Mode: string(n.Mode), Pool: n.Pool, Hostname: n.Hostname, MAC: n.MAC, IP: n.IP}
 	}
 	return network.Decide(d.Name, own, d.net, !d.config.Own(lxcconf.Net))
 }

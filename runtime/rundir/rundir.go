@@ -4,7 +4,7 @@
 // pventer need the process, its state and its cgroup, and read them here.
 //
 //	{"version":1,"containers":[
-//	  {"name":"app","status":"STARTED","pid":412,"start_time":88123,"cgroup":"/pantavisor/lxc/app","group":"app"}]}
+//	  {"name":"app","status":"STARTED","pid":412,"start_time":88123,"cgroup":"/pantavisor/lxc/app/init","group":"app"}]}
 //
 // The runtime calls [Write] whenever a status or a pid changes; the file is
 // replaced as a whole, so a reader sees the old list or the new one. A pid in

@@ -26,7 +26,7 @@ var ErrNotFound = errors.New("daemon not found")
 // Daemon is a row of the table.
 type Daemon struct {
 	Name string
-	Path string // the program; without a slash it is looked for in PATH
+	Path string // the program; without a slash it is looked for in PATH; "" is not installed
 	Args []string
 	Env  []string // nil means that of this process
 	Dir  string

@@ -171,9 +171,9 @@ func TestStopWhileWaiting(t *testing.T) {
 }
 
 func TestMissingAndListed(t *testing.T) {
-	s := start(t, []daemons.Daemon{daemons.Hwrngd(), {Name: "gone", Path: "/no/such/program"}}, daemons.Options{})
-	eventually(t, "the missing one given up", func() bool { return !s.List()[1].Respawn })
-	want := []pvctrl.Daemon{{Name: "hwrngd", PID: 0, Respawn: true}, {Name: "gone", PID: 0, Respawn: false}}
+	s := start(t, []daemons.Daemon{daemons.Hwrngd(), {Name: "gone", Path: "/no/such/program"}, {Name: "none"}}, daemons.Options{})
+	eventually(t, "the missing ones given up", func() bool { return !s.List()[1].Respawn && !s.List()[2].Respawn })
+	want := []pvctrl.Daemon{{Name: "hwrngd", PID: 0, Respawn: true}, {Name: "gone", PID: 0, Respawn: false}, {Name: "none", PID: 0, Respawn: false}}
 	if got := s.List(); !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
 	}

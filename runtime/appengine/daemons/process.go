@@ -26,6 +26,9 @@ type process struct {
 // start starts the program in a process group of its own, with a kernel's
 // promise that it dies with us.
 func (u *unit) start() (*process, error) {
+	if u.Path == "" {
+		return nil, fmt.Errorf("start daemon %s: %w", u.Name, exec.ErrNotFound)
+	}
 	p := &process{cmd: exec.Command(u.Path, u.Args...)}
 	p.cmd.Env, p.cmd.Dir = u.Env, u.Dir
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

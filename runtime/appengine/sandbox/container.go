@@ -24,7 +24,7 @@ type Container struct {
 	log     *slog.Logger
 	group   *cgroup.Group
 	process *os.Process
-	halt    syscall.Signal
+	halt    syscall.Signal // of lxc.signal.halt, 0 without
 	stop    syscall.Signal
 	console console
 
@@ -83,9 +83,6 @@ func (c *Container) Signal(s syscall.Signal) error {
 	}
 	return nil
 }
-
-// Halt asks the container to stop, with the signal of lxc.signal.halt.
-func (c *Container) Halt() error { return c.Signal(c.halt) }
 
 // Kill ends all processes of the container and waits until it is gone.
 func (c *Container) Kill(ctx context.Context) error {

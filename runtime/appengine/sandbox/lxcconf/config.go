@@ -23,7 +23,7 @@ type Config struct {
 	Mounts     []Mount
 	Caps       Caps
 	NoNewPrivs bool
-	Halt       syscall.Signal // asks the container to stop; SIGPWR by default
+	Halt       syscall.Signal // asks the container to stop; 0 is the runtime's choice
 	Stop       syscall.Signal // ends it; SIGKILL by default
 	TTYs       int            // how many /dev/ttyN there are
 	PTYs       int            // how many pseudo terminals there may be, 0 is the kernel's default

@@ -48,7 +48,7 @@ func TestPvrFile(t *testing.T) {
 		Options: []string{"bind", "rw", "create=file"}, Line: 10})
 	equal(t, "mounts", len(c.Mounts), 5)
 	equal(t, "warnings", c.Warnings, []lxcconf.Warning(nil))
-	equal(t, "signals", [2]syscall.Signal{c.Halt, c.Stop}, [2]syscall.Signal{syscall.SIGPWR, syscall.SIGKILL})
+	equal(t, "signals", [2]syscall.Signal{c.Halt, c.Stop}, [2]syscall.Signal{0, syscall.SIGKILL})
 	own := ""
 	for _, n := range []lxcconf.Namespace{lxcconf.Mnt, lxcconf.PID, lxcconf.UTS, lxcconf.IPC, lxcconf.Net, lxcconf.Cgroup, lxcconf.User} {
 		if c.Own(n) {
@@ -212,7 +212,7 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("setting %q", s.Key)
 			}
 		}
-		if c.Halt < 1 || c.Halt > 64 || c.Stop < 1 || c.Stop > 64 || !c.Own(lxcconf.Mnt) {
+		if c.Halt < 0 || c.Halt > 64 || c.Stop < 1 || c.Stop > 64 || !c.Own(lxcconf.Mnt) {
 			t.Errorf("signals %v %v", c.Halt, c.Stop)
 		}
 		for _, l := range c.Rlimits {

@@ -32,7 +32,7 @@ func Parse(r io.Reader) (*Config, error) {
 		return nil, &Error{Key: "file", Reason: fmt.Sprintf("it is longer than %d bytes", maxSize)}
 	}
 	p := &parser{c: &Config{
-		Halt: syscall.SIGPWR, Stop: syscall.SIGKILL,
+		Stop:    syscall.SIGKILL,
 		Autodev: true, AutodevMax: 500000,
 		Init: Init{Args: []string{"/sbin/init"}, Dir: "/"},
 	}}

@@ -42,6 +42,15 @@ func do(name, arg string) {
 		ch := make(chan os.Signal, 1)
 		signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGPWR)
 		fmt.Println("ended by", <-ch)
+	case "deaf": // has no handlers, as a shell or a C program; for the time, or for ever
+		handlers := quiet()
+		if arg == "" {
+			for {
+				time.Sleep(time.Hour)
+			}
+		}
+		do("sleep", arg)
+		restore(handlers)
 	case "stubborn": // no signal ends it
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGPWR, syscall.SIGHUP)
 		for {
