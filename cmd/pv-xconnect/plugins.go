@@ -15,7 +15,7 @@ import (
 func plugins(devices []string, loops *relay.Loops) []xconnect.Plugin {
 	return []xconnect.Plugin{
 		unix.Plugin{Loops: loops},
-		rest.Plugin{},
+		rest.Plugin{Loops: loops},
 		dbus.Plugin{},
 		drm.Plugin{Allow: devices},
 		wayland.Plugin{Loops: loops},

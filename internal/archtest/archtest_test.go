@@ -50,7 +50,7 @@ var table = []rule{
 	{"examples/*/*", []string{"examples/internal/*"}, nil},
 	{"runtime/pvctrl", []string{"internal/unixsock"}, nil},
 	{"runtime/xconnect", []string{"runtime/pvctrl"}, nil},
-	{"runtime/xconnect/relay", []string{"runtime/xconnect"}, []string{"golang.org/x/sys"}},
+	{"runtime/xconnect/relay", []string{"runtime/xconnect", "internal/unixsock"}, []string{"golang.org/x/sys"}},
 	{"runtime/xconnect/xconnecttest", []string{"runtime/pvctrl", "runtime/xconnect", "runtime/xconnect/relay", "runtime/nsinject", "internal/testns"}, nil},
 	{"runtime/xconnect/bench", nil, nil},
 	{"runtime/xconnect/plugins/*", []string{"runtime/xconnect", "runtime/xconnect/relay"}, []string{"github.com/godbus/dbus/v5", "golang.org/x/sys"}},

@@ -40,19 +40,6 @@ func Both(ctx context.Context, consumer, provider *net.UnixConn, counts Counts) 
 	if err != nil {
 		return err
 	}
-	return Join(ctx, c, p, counts)
-}
-
-// Join is Both for connections on which something has passed already.
-func Join(ctx context.Context, c, p *Conn, counts Counts) error {
-	return JoinFunc(ctx, c, p, counts, nil, nil)
-}
-
-// JoinFunc is Join for a plugin that moves a direction's bytes by itself: up
-// those of the consumer, down those of the provider; nil means Copy. Such a
-// function returns the error that ended it, io.EOF at the end of its input,
-// and leaves it to JoinFunc to pass that end on.
-func JoinFunc(ctx context.Context, c, p *Conn, counts Counts, up, down func() error) error {
 	stop := context.AfterFunc(ctx, func() {
 		past := time.Unix(1, 0)
 		c.net.SetDeadline(past)
@@ -60,19 +47,12 @@ func JoinFunc(ctx context.Context, c, p *Conn, counts Counts, up, down func() er
 	})
 	defer stop()
 	var ended atomic.Int32
-	upward := &pump{from: c, to: p, count: counts.ToProvider, hold: counts.HoldFiles, ended: &ended, move: up}
-	downward := &pump{from: p, to: c, count: counts.ToConsumer, hold: counts.HoldFiles, ended: &ended, move: down}
+	upward := &pump{from: c, to: p, count: counts.ToProvider, hold: counts.HoldFiles, ended: &ended}
+	downward := &pump{from: p, to: c, count: counts.ToConsumer, hold: counts.HoldFiles, ended: &ended}
 	done := make(chan error, 1)
 	go func() { done <- downward.run() }()
-	err := upward.run()
+	err = upward.run()
 	return errors.Join(err, <-done)
-}
-
-// Copy moves what from receives to the other side until something ends it.
-func Copy(from, to *Conn, count func(int), hold func(int) int) error {
-	p := &pump{from: from, to: to, count: count, hold: hold}
-	defer p.release()
-	return p.copy()
 }
 
 // pump is one direction.
@@ -81,7 +61,6 @@ type pump struct {
 	count    func(int)
 	hold     func(int) int
 	ended    *atomic.Int32 // directions that are over, shared by the two
-	move     func() error  // instead of copy
 	buf      *buffer
 	n, oobn  int
 	flags    int
@@ -91,11 +70,7 @@ type pump struct {
 }
 
 func (p *pump) run() error {
-	move := p.move
-	if move == nil {
-		move = p.copy
-	}
-	err := move()
+	err := p.copy()
 	p.release()
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, unix.ECONNRESET):

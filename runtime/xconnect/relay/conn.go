@@ -251,9 +251,6 @@ func control(b []byte, kind, n int) (all, data []byte) {
 	return b, b[at+unix.CmsgLen(0):]
 }
 
-// CloseWrite ends the direction towards the other side.
-func (c *Conn) CloseWrite() error { return c.shutdown(unix.SHUT_WR) }
-
 func (c *Conn) shutdown(how int) error {
 	var err error
 	cerr := c.raw.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), how) })

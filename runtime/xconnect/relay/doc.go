@@ -1,9 +1,10 @@
 // Package relay moves bytes between two unix sockets with everything that
 // travels beside them: descriptors (SCM_RIGHTS), the sender's credentials
 // (SCM_CREDENTIALS) and the end of each direction. [Serve] accepts a link's
-// consumers under its limits, [Both] relays one of them, [Forward] does the two
-// and parks connections that nobody uses, and [Conn] is for plugins that look at
-// what passes.
+// consumers under its limits, [Both] relays one of them, and [Forward] does the
+// two with one goroutine for many connections. [ServeGroup] is for plugins that look at
+// what passes: at its beginning, before they hand a connection over to such a
+// goroutine, or all the way, with a [Tap].
 //
 // Data is read only when a buffer is at hand and the last one has gone out, so
 // a side that does not read stops the other: nothing queues here. A connection

@@ -20,6 +20,18 @@ import (
 // handle was given, and returns nil when all have returned. A shortage of
 // descriptors or memory pauses accepting; it does not end it.
 func Serve(ctx context.Context, env xconnect.Env, ln net.Listener, handle func(ctx context.Context, c *net.UnixConn) error) error {
+	return serve(ctx, env, ln, func(ctx context.Context, c *net.UnixConn, done func(error)) {
+		go func() {
+			err := handle(ctx, c)
+			c.Close()
+			done(err)
+		}()
+	})
+}
+
+// serve is Serve for connections that end when they call done. start does not
+// wait, and closes the connection.
+func serve(ctx context.Context, env xconnect.Env, ln net.Listener, start func(ctx context.Context, c *net.UnixConn, done func(error))) error {
 	connCtx, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
@@ -27,14 +39,16 @@ func Serve(ctx context.Context, env xconnect.Env, ln net.Listener, handle func(c
 	defer ln.Close()
 	var open sync.WaitGroup
 	err := acceptAll(ctx, env, ln, func(c *net.UnixConn, release func()) {
-		open.Go(func() {
-			defer release()
-			defer c.Close()
-			defer env.Stats.Open()()
-			if err := handle(connCtx, c); err != nil && connCtx.Err() == nil {
+		open.Add(1)
+		closed := env.Stats.Open()
+		start(connCtx, c, func(err error) {
+			if err != nil && connCtx.Err() == nil {
 				env.Stats.Fail(err)
 				env.Log.Warn("Connection failed", "err", err)
 			}
+			closed()
+			release()
+			open.Done()
 		})
 	})
 	all := make(chan struct{})

@@ -156,3 +156,13 @@ func Loops(t testing.TB) *relay.Loops {
 	t.Cleanup(l.Close)
 	return l
 }
+
+// WaitIdle waits until the link has no open connection.
+func (p *Pair) WaitIdle() {
+	p.t.Helper()
+	for end := time.Now().Add(10 * time.Second); p.Mesh.Status()[0].Active > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatalf("%d connections are open", p.Mesh.Status()[0].Active)
+		}
+	}
+}

@@ -2,8 +2,6 @@ package rest
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"strconv"
 )
 
@@ -12,98 +10,78 @@ const (
 	maxTrailers  = 16 << 10
 )
 
-// errCut says that a request ended before its body did. The provider has part
-// of it: the connection is cut rather than ended, so that it does not look
-// complete.
-var errCut = errors.New("the request ended within its body")
+// A chunked body: RFC 9112 §7.1. Sizes are written anew, without extensions;
+// every line must end with CRLF here.
 
-// body moves the request's body to w.
-func (f framing) body(r *reader, w io.Writer) error {
-	if f.chunked {
-		return chunks(r, w)
+// size reads the line before a chunk.
+func (s *session) size(dst, in []byte) (out []byte, used int, err error) {
+	l, used, err := strictLine(in)
+	if used == 0 {
+		return dst, 0, err
 	}
-	return exactly(r, w, f.length)
+	n, err := chunkSize(l)
+	if err != nil {
+		return nil, 0, err
+	}
+	if s.left = n; n == 0 {
+		s.at, s.trailers = inTrailers, 0
+		return append(dst, "0\r\n"...), used, nil
+	}
+	s.at = inChunk
+	return append(strconv.AppendInt(dst, n, 16), "\r\n"...), used, nil
 }
 
-func exactly(r *reader, w io.Writer, n int64) error {
-	for n > 0 {
-		b := r.buffered()
-		if len(b) == 0 {
-			if err := more(r); err != nil {
-				return err
-			}
-			continue
-		}
-		b = b[:min(int64(len(b)), n)]
-		if _, err := w.Write(b); err != nil {
-			return err
-		}
-		n -= int64(len(b))
-		r.discard(len(b))
+// chunkEnd reads the line end after a chunk.
+func (s *session) chunkEnd(dst, in []byte) (out []byte, used int, err error) {
+	l, used, err := strictLine(in)
+	switch {
+	case used == 0:
+		return dst, 0, err
+	case len(l) != 0:
+		return nil, 0, bad("a chunk is longer than its size")
 	}
-	return nil
+	s.at = inSize
+	return append(dst, "\r\n"...), used, nil
 }
 
-func more(r *reader) error {
-	err := r.fill()
-	if err == io.EOF {
-		return errCut
+// trailer passes a field after the last chunk on, unless it claims an identity
+// or a framing: some servers merge trailers with the header.
+func (s *session) trailer(dst, in []byte) (out []byte, used int, err error) {
+	l, used, err := strictLine(in)
+	switch {
+	case used == 0:
+		return dst, 0, err
+	case len(l) == 0:
+		s.end()
+		return append(dst, "\r\n"...), used, nil
 	}
-	return err
+	name, value, err := splitField(l)
+	if err != nil {
+		return nil, 0, err
+	}
+	if s.trailers += used; s.trailers > maxTrailers {
+		return nil, 0, bad("the trailers are too large")
+	}
+	if !claimsIdentity(name) && !is(name, "content-length") && !is(name, "transfer-encoding") {
+		dst = append(append(dst, name...), ": "...)
+		dst = append(append(dst, value...), "\r\n"...)
+	}
+	return dst, used, nil
 }
 
-// chunks moves a chunked body: RFC 9112 §7.1. Sizes are written anew, without
-// extensions; every line must end with CRLF here.
-func chunks(r *reader, w io.Writer) error {
-	for {
-		l, err := strictLine(r, maxChunkLine)
-		if err != nil {
-			return err
-		}
-		n, err := chunkSize(l)
-		if err != nil {
-			return err
-		}
-		r.discard(len(l) + 2)
-		if n == 0 {
-			return trailers(r, w)
-		}
-		if _, err := io.WriteString(w, strconv.FormatInt(n, 16)+"\r\n"); err != nil {
-			return err
-		}
-		if err := exactly(r, w, n); err != nil {
-			return err
-		}
-		if l, err = strictLine(r, maxChunkLine); err != nil {
-			return err
-		}
-		if len(l) != 0 {
-			return bad("a chunk is longer than its size")
-		}
-		r.discard(2)
-		if _, err := io.WriteString(w, "\r\n"); err != nil {
-			return err
-		}
+// strictLine returns the next line, which must end with CRLF, without its end;
+// used is 0 if it is not complete.
+func strictLine(in []byte) (l []byte, used int, err error) {
+	i := bytes.IndexByte(in, '\n')
+	switch {
+	case i > maxChunkLine, i < 0 && len(in) > maxChunkLine:
+		return nil, 0, bad("a line of a chunked body is too long")
+	case i < 0:
+		return nil, 0, nil
+	case i == 0 || in[i-1] != '\r' || bytes.IndexByte(in[:i-1], '\r') >= 0:
+		return nil, 0, bad("a line of a chunked body does not end with CRLF")
 	}
-}
-
-// strictLine returns the next line, which must end with CRLF, without taking it.
-func strictLine(r *reader, limit int) ([]byte, error) {
-	for {
-		b := r.buffered()
-		if i := bytes.IndexByte(b, '\n'); i >= 0 && i <= limit {
-			if i == 0 || b[i-1] != '\r' || bytes.IndexByte(b[:i-1], '\r') >= 0 {
-				return nil, bad("a line of a chunked body does not end with CRLF")
-			}
-			return b[:i-1], nil
-		}
-		if len(b) > limit {
-			return nil, bad("a line of a chunked body is too long")
-		}
-		if err := more(r); err != nil {
-			return nil, err
-		}
-	}
+	return in[:i-1], i + 1, nil
 }
 
 func chunkSize(l []byte) (int64, error) {
@@ -122,33 +100,4 @@ func chunkSize(l []byte) (int64, error) {
 		return 0, bad("the chunk size %q is not a number", digits)
 	}
 	return int64(n), nil
-}
-
-// trailers passes the fields after the last chunk, those that claim an identity
-// or a framing left out: some servers merge them with the header.
-func trailers(r *reader, w io.Writer) error {
-	out := []byte("0\r\n")
-	for {
-		l, err := strictLine(r, maxChunkLine)
-		if err != nil {
-			return err
-		}
-		if len(l) == 0 {
-			r.discard(2)
-			_, err := w.Write(append(out, "\r\n"...))
-			return err
-		}
-		name, value, err := splitField(l)
-		if err != nil {
-			return err
-		}
-		if !claimsIdentity(name) && !is(name, "content-length") && !is(name, "transfer-encoding") {
-			out = append(append(out, name...), ": "...)
-			out = append(append(out, value...), "\r\n"...)
-		}
-		if len(out) > maxTrailers {
-			return bad("the trailers are too large")
-		}
-		r.discard(len(l) + 2)
-	}
 }

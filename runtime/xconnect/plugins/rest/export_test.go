@@ -1,54 +1,35 @@
 package rest
 
-import (
-	"bytes"
-	"context"
-	"io"
-	"net"
-	"os"
-	"time"
-
-	"golang.org/x/sys/unix"
-)
-
-// Relay is what the provider gets for the consumer's bytes, for the fuzz test:
-// the requests of one connection, until their end or a refusal.
-func Relay(in []byte, client, role string) ([]byte, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	var c [2]*net.UnixConn
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "")
-		n, err := net.FileConn(f)
-		f.Close()
+// Relay is what the provider gets for the consumer's bytes when they come in
+// pieces of a size: the requests of one connection, until their end or a
+// refusal.
+func Relay(in []byte, piece int, client, role string) ([]byte, error) {
+	s := newSession(&served{id: identity{client, role}})
+	var all, held []byte
+	for len(in) > 0 {
+		n := min(piece, len(in))
+		held = append(held, in[:n]...)
+		in = in[n:]
+		out, used, err := s.Up(nil, held)
 		if err != nil {
-			return nil, err
+			return all, err
 		}
-		c[i] = n.(*net.UnixConn)
-		defer c[i].Close()
-	}
-	go func() {
-		c[0].Write(in)
-		c[0].CloseWrite()
-	}()
-	r, err := newReader(context.Background(), c[1], time.Minute)
-	if err != nil {
-		return nil, err
-	}
-	s := session{in: r, id: identity{client, role}}
-	var out bytes.Buffer
-	for first := true; ; first = false {
-		f, err := s.request(first)
-		if err == io.EOF {
-			return out.Bytes(), nil
+		all = append(all, out...)
+		held = held[used:]
+		for s.State().Full {
+			if out, used, err = s.Up(nil, held); err != nil {
+				return all, err
+			}
+			all = append(all, out...)
+			held = held[used:]
 		}
-		if err == nil {
-			err = s.forward(f, &out)
-		}
-		if err != nil {
-			return out.Bytes(), err
+		if s.State().Awaits { // a provider that stays with HTTP
+			if err := s.Down([]byte("HTTP/1.1 200 OK\r\n\r\n")); err != nil {
+				return all, err
+			}
+			in = append(held[:len(held):len(held)], in...)
+			held = nil
 		}
 	}
+	return all, s.End(held)
 }

@@ -44,9 +44,11 @@ func TestRequests(t *testing.T) {
 		"expect":          {"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx", "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n" + ours + "x"},
 		"a head of 60 kB": {get + "A: " + strings.Repeat("x", 60_000) + "\r\n\r\n", get + "A: " + strings.Repeat("x", 60_000) + "\r\n" + ours},
 	} {
-		got, err := rest.Relay([]byte(tt.in), "web", "admin")
-		if err != nil || string(got) != tt.want {
-			t.Errorf("%s: %v\ngot  %.300q\nwant %.300q", name, err, got, tt.want)
+		for _, piece := range []int{1, 7, 1 << 20} { // however it comes
+			got, err := rest.Relay([]byte(tt.in), piece, "web", "admin")
+			if err != nil || string(got) != tt.want {
+				t.Errorf("%s, by %d: %v\ngot  %.300q\nwant %.300q", name, piece, err, got, tt.want)
+			}
 		}
 	}
 }
@@ -104,12 +106,14 @@ func TestRefused(t *testing.T) {
 		chunked + "\r\n5\r\nhel":                                          "within its body",
 		post + "Content-Length: 5\r\n\r\nhel":                             "within its body",
 	} {
-		got, err := rest.Relay([]byte(in), "web", "admin")
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%.100q: %v, want %q", in, err, want)
-		}
-		if strings.Contains(string(got), "root") {
-			t.Errorf("%.100q: the provider got %q", in, got)
+		for _, piece := range []int{1, 7, 1 << 20} {
+			got, err := rest.Relay([]byte(in), piece, "web", "admin")
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%.100q, by %d: %v, want %q", in, piece, err, want)
+			}
+			if strings.Contains(string(got), "root") {
+				t.Errorf("%.100q, by %d: the provider got %q", in, piece, got)
+			}
 		}
 	}
 }
@@ -122,13 +126,16 @@ func FuzzRelay(f *testing.F) {
 		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: x-pv-role, close\r\n\r\nabcGET / HTTP/1.1\n\n",
 		"POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\nContent-Length: 1\r\n\r\nx",
 	} {
-		f.Add([]byte(s))
+		f.Add([]byte(s), 5)
 	}
-	f.Fuzz(func(t *testing.T, in []byte) {
-		if len(in) > 100_000 { // more than a socket holds
+	f.Fuzz(func(t *testing.T, in []byte, piece int) {
+		if len(in) > 100_000 {
 			return
 		}
-		out, err := rest.Relay(in, "web", "admin")
+		out, err := rest.Relay(in, max(len(in), 1), "web", "admin")
+		if again, aerr := rest.Relay(in, max(piece, 1+len(in)/1000), "web", "admin"); (aerr == nil) != (err == nil) || err == nil && !bytes.Equal(again, out) {
+			t.Fatalf("in one read %q, %v; in pieces of %d %q, %v", out, err, piece, again, aerr)
+		}
 		if err != nil {
 			return
 		}

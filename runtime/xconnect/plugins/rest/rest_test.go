@@ -22,7 +22,7 @@ import (
 // serve runs a provider with net/http and returns the consumer's client.
 func serve(t *testing.T, h http.HandlerFunc) (*xconnecttest.Pair, *http.Client) {
 	t.Helper()
-	p := xconnecttest.New(t, rest.Plugin{})
+	p := xconnecttest.New(t, rest.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Link.Role = "admin"
 	srv := &http.Server{Handler: h}
 	l := p.Listen("unix")
@@ -198,7 +198,7 @@ func TestUpgrade(t *testing.T) {
 
 // A provider of HTTP/1.0, and a consumer that ends its side with the request.
 func TestHalfClose(t *testing.T) {
-	p := xconnecttest.New(t, rest.Plugin{})
+	p := xconnecttest.New(t, rest.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Serve("unix", func(c *net.UnixConn) {
 		req, err := http.ReadRequest(bufio.NewReader(c))
 		if err != nil {
@@ -236,7 +236,7 @@ func TestRefusalIsAnswered(t *testing.T) {
 }
 
 func TestNoProvider(t *testing.T) {
-	p := xconnecttest.New(t, rest.Plugin{})
+	p := xconnecttest.New(t, rest.Plugin{Loops: xconnecttest.Loops(t)})
 	p.Start()
 	if got := p.Ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 502 Bad Gateway") {
 		t.Errorf("%q", got)
@@ -268,7 +268,7 @@ func TestNetcat(t *testing.T) {
 // A client that sends its first head a byte at a time is told and cut, one that
 // does so later is cut; one that is quiet between two requests is not.
 func TestSlowHead(t *testing.T) {
-	p := xconnecttest.New(t, rest.Plugin{HeadTime: 200 * time.Millisecond})
+	p := xconnecttest.New(t, rest.Plugin{Loops: xconnecttest.Loops(t), HeadTime: 200 * time.Millisecond})
 	srv := &http.Server{Handler: http.HandlerFunc(who)}
 	go srv.Serve(p.Listen("unix"))
 	t.Cleanup(func() { srv.Close() })

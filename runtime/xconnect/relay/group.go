@@ -1,0 +1,95 @@
+package relay
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pvkit/pvkit/runtime/xconnect"
+)
+
+// Group is the connections of one link that a loop moves after a plugin has
+// looked at their beginnings.
+type Group struct {
+	fw   *forwarder     // the loop, and what is counted; it accepts nobody
+	work sync.WaitGroup // goroutines beside the loop
+}
+
+// ServeGroup is Serve for a plugin that hands its connections over to a loop.
+// start must not wait. It is given what it says by [Group.Join] or [Group.Tap]
+// when the connection is handed over, or by calling done after having closed
+// it.
+func ServeGroup(ctx context.Context, loops *Loops, env xconnect.Env, l xconnect.Link, ln net.Listener,
+	start func(ctx context.Context, g *Group, c *net.UnixConn, done func(error))) error {
+	g := &Group{fw: &forwarder{
+		env: env, link: l, loop: loops.pick(), listener: -1, near: -1, place: -1, watched: unwatched, ending: true,
+		count: [2]func(int){consumer: env.Stats.ToProvider, provider: env.Stats.ToConsumer},
+		flows: map[*flow]struct{}{},
+		dial:  func(ctx context.Context) (*net.UnixConn, error) { return Dial(ctx, env, l, "unix") },
+	}}
+	defer g.work.Wait()
+	var stop func() bool
+	var once sync.Once
+	err := serve(ctx, env, ln, func(ctx context.Context, c *net.UnixConn, done func(error)) {
+		once.Do(func() { // ctx is the same for all
+			g.fw.dialCtx = ctx
+			stop = context.AfterFunc(ctx, func() { g.fw.loop.post(g.fw.revoke) })
+		})
+		start(ctx, g, c, done)
+	})
+	if stop != nil {
+		stop()
+	}
+	return err
+}
+
+// Join relays between two connections, after what has been read of them
+// already. It takes them over and calls done when they have ended.
+func (g *Group) Join(c, p *net.UnixConn, fromConsumer, fromProvider []byte, done func(error)) {
+	cfd, cerr := detach(c)
+	pfd, perr := detach(p)
+	if cerr != nil || perr != nil {
+		closeAll(cfd, pfd)
+		done(firstError(cerr, perr))
+		return
+	}
+	g.fw.loop.post(func() {
+		if g.fw.revoked {
+			closeAll(cfd, pfd)
+			done(nil)
+			return
+		}
+		f := &flow{fw: g.fw, fd: [2]int{cfd, pfd}, watched: [2]uint32{unwatched, unwatched}, closed: func() { done(nil) }}
+		f.place = g.fw.loop.enter(f)
+		g.fw.flows[f] = struct{}{}
+		g.fw.loop.buffer()
+		var err error
+		for side, b := range [2][]byte{fromConsumer, fromProvider} {
+			if err == nil && len(b) > 0 {
+				f.dirs[side].out = outgoing{buf: smallPool.Get().(*buffer), rest: b}
+				err = f.flush(side)
+			}
+		}
+		if err == nil {
+			err = f.settle()
+		}
+		g.fw.after(f, err)
+	})
+}
+
+func closeAll(fds ...int) {
+	for _, fd := range fds {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+func firstError(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
