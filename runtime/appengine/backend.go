@@ -8,6 +8,7 @@ import (
 	"github.com/pvkit/pvkit/runtime/appengine/ctrl"
 	"github.com/pvkit/pvkit/runtime/appengine/daemons"
 	"github.com/pvkit/pvkit/runtime/appengine/lifecycle"
+	"github.com/pvkit/pvkit/runtime/appengine/settings"
 	"github.com/pvkit/pvkit/runtime/appengine/system"
 	"github.com/pvkit/pvkit/runtime/pvctrl"
 )
@@ -18,7 +19,7 @@ func (c *cycle) backend() ctrl.Backend {
 		Containers: running{c}, Groups: running{c}, Signals: running{c}, Graph: running{c}, Drivers: running{c},
 		Objects: objects{c}, Steps: steps{c}, UserMeta: c.userMeta(), DeviceMeta: c.deviceMeta(),
 		Commands: commands{c}, Settings: shown{c}, Daemons: helpers{c}, GC: collector{c},
-		BuildInfo: buildInfo(c.opts.BuildInfo), Wakelocks: wakelocks{},
+		BuildInfo: buildInfo(c.opts.BuildInfo), Wakelocks: wakelocks(c.settings.Word(settings.PowerMode)),
 	}
 }
 

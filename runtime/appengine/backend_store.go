@@ -101,9 +101,11 @@ type buildInfo []byte
 
 func (b buildInfo) BuildInfo() []byte { return b }
 
-// wakelocks: a process of a host keeps nothing awake.
-type wakelocks struct{}
+// wakelocks is the mode of PV_POWER_MODE at the start. A process of a host
+// keeps nothing awake, so a mode that would is degraded, as upstream's is on a
+// kernel without wakelocks (power/wakelock.c).
+type wakelocks string
 
-func (wakelocks) Wakelocks(context.Context) (pvctrl.Wakelocks, error) {
-	return pvctrl.Wakelocks{Mode: "disabled"}, nil
+func (w wakelocks) Wakelocks(context.Context) (pvctrl.Wakelocks, error) {
+	return pvctrl.Wakelocks{Mode: string(w), Degraded: w != "disabled"}, nil
 }

@@ -69,7 +69,6 @@ func TestReplay(t *testing.T) {
 
 // differences are the engine's own ones.
 var differences = []ctrltest.Difference{
-	{Captures: []int{86}, Part: ctrltest.Body, Reason: "no wakelocks: the mode is disabled"},
 	{Captures: []int{80}, Part: ctrltest.Body, Sometimes: true, Reason: "the garbage is collected already: a command is done at once, not after up to 2 s"},
 	{Captures: []int{84}, Part: ctrltest.Status, Sometimes: true, Reason: "the same: there is room for another command"},
 	{Captures: []int{84}, Part: ctrltest.Headers, Sometimes: true, Reason: "the same"},
