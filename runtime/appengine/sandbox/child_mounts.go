@@ -272,8 +272,9 @@ func (c *child) over(fd, dir int, name string) error {
 // mountSys mounts /sys. Mixed is read-only except for the virtual network
 // devices.
 func (c *child) mountSys(mode lxcconf.Mode) error {
+	mixed := mode == lxcconf.Mixed && c.owns("net") && !c.Rootless
 	attr := uint64(quiet)
-	if mode != lxcconf.ReadWrite {
+	if mode != lxcconf.ReadWrite && !mixed {
 		attr |= unix.MOUNT_ATTR_RDONLY
 	}
 	sys, err := c.system("sysfs", "/sys", attr)
@@ -281,20 +282,25 @@ func (c *child) mountSys(mode lxcconf.Mode) error {
 		return err
 	}
 	defer unix.Close(sys)
-	if mode != lxcconf.Mixed || !c.owns("net") || c.Rootless {
+	if !mixed {
 		return nil
 	}
+	// A part that can be written is copied before the whole cannot be. Only
+	// recent kernels copy from a mount that is attached to nowhere.
 	const net = "devices/virtual/net"
-	fd, err := mnt.FS("sysfs", "sysfs", mnt.Options{Set: quiet})
-	if err != nil {
-		return err
+	sub, err := mnt.CloneAt(sys, net, false)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("copy the mount of /sys/%s: %w", net, err)
 	}
-	defer unix.Close(fd)
-	sub, err := mnt.CloneAt(fd, net, false)
-	if err != nil {
+	if err == nil {
+		defer unix.Close(sub)
+	}
+	if err := mnt.Change(sys, mnt.Options{Set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+		return fmt.Errorf("make /sys read-only: %w", err)
+	}
+	if sub < 0 {
 		return nil // sysfs has no virtual network devices
 	}
-	defer unix.Close(sub)
 	return c.over(sub, sys, net)
 }
 

@@ -193,6 +193,14 @@ func TestCgroupSettings(t *testing.T) {
 	}
 }
 
+// pidsMax is the key of a container's configuration for the number of processes.
+func pidsMax() string {
+	if exists("/sys/fs/cgroup/pids") {
+		return "lxc.cgroup.pids.max"
+	}
+	return "lxc.cgroup2.pids.max"
+}
+
 func exists(name string) bool {
 	_, err := os.Stat(name)
 	return err == nil

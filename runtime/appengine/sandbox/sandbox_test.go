@@ -75,7 +75,7 @@ func TestFeatures(t *testing.T) {
 		"dev nodes":             {cmd: "stat:/dev/null stat:/dev/zero readlink:/dev/ptmx", want: "/dev/null 20666 0:0 1:3\n/dev/zero 20666 0:0 1:5\npts/ptmx\n"},
 		"no autodev":            {cmd: "ls:/dev", conf: []string{"lxc.autodev = 0", "lxc.tty.max = 0"}, want: "console\npts\n"},
 		"console":               {cmd: "readlink:/proc/self/fd/1 tty stat:/dev/console", want: "/dev/pts/0\ntty false\n/dev/console 20620 0:5 136:0\n"},
-		"mdev":                  {cmd: "stat:/dev/fuse stat:/dev/null", spec: sandbox.Spec{Mdev: []string{"null 0:0 640", "@10,229 1:2 600"}}, want: "/dev/fuse 20600 1:2 10:229\n/dev/null 20640 0:0 1:3\n"},
+		"mdev":                  {cmd: "stat:/dev/kmsg stat:/dev/null", spec: sandbox.Spec{Mdev: []string{"null 0:0 640", "@1,11 1:2 600"}}, want: "/dev/kmsg 20600 1:2 1:11\n/dev/null 20640 0:0 1:3\n"},
 		"no descriptors":        {cmd: "fds", want: "0 /dev/pts/0\n1 /dev/pts/0\n2 /dev/pts/0\n"},
 		"loopback":              {cmd: "cat:/sys/class/net/lo/carrier", conf: []string{"lxc.namespace.keep = user ipc"}, want: "1\n"},
 		"cgroup is its root":    {cmd: "grep:/proc/self/cgroup=0::", want: "0::/\n"},
@@ -122,7 +122,7 @@ func TestStartErrors(t *testing.T) {
 		"no layer":       {[]string{"lxc.rootfs.path = overlayfs:/volumes/app/root.squashfs/nothing:/volumes/app/lxc-overlay/upper"}, "mount the root: layer /volumes/app/root.squashfs/nothing"},
 		"no cwd":         {[]string{"lxc.init.cwd = /nothing"}, "lxc.init.cwd: chdir /nothing: no such file or directory"},
 		"bad sysctl":     {[]string{"lxc.sysctl.no.such = 1"}, "lxc.sysctl.no.such: open /proc/sys/no/such"},
-		"bad limit":      {[]string{"lxc.cgroup.pids.max = many"}, "pids.max"},
+		"bad limit":      {[]string{pidsMax() + " = many"}, "pids.max"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := b.Start(t.Context(), sandbox.Spec{Name: "app", Config: conf(t, "/prog", c.conf...), Volumes: volumes})

@@ -136,7 +136,7 @@ func explain(fs int, what string, err error) error {
 }
 
 // Clone makes a copy of a mount, or of the part of it below what fd is open on,
-// attached to nowhere.
+// attached to nowhere. The mount itself has to be attached before Linux 6.15.
 func Clone(fd int, recursive bool) (int, error) { return CloneAt(fd, "", recursive) }
 
 // CloneAt is Clone of a name below fd, which is trusted.
@@ -151,7 +151,7 @@ func CloneAt(fd int, name string, recursive bool) (int, error) {
 	return unix.OpenTree(fd, name, flags)
 }
 
-// Change gives a mount that is attached to nowhere its attributes.
+// Change gives a mount its attributes.
 func Change(fd int, o Options) error {
 	set := o.Set
 	if set == 0 && o.Propagation == 0 {

@@ -1,0 +1,132 @@
+#!/bin/sh
+# Runs tests of packages as root in a small virtual machine, under a kernel of
+# choice and on a pure cgroup v2 hierarchy with all controllers: what the
+# machine at hand may not have. The machine's files are the guest's, too, read
+# only with a layer of memory on top: the same tools, the same paths.
+set -eu
+
+usage() {
+  cat <<'USAGE'
+usage: ci/vm-test.sh -k VMLINUZ -m MODULES [-o DIR] [-a ARGS] [-d MODULE]... [-b] PACKAGE...
+
+  -k VMLINUZ  the kernel
+  -m MODULES  its modules: the folder lib/modules/RELEASE, with 9p, virtio and overlay
+  -o DIR      where the logs stay: NAME.log a package (default: a new folder)
+  -a ARGS     for the test binaries, such as "-test.run Group -test.v" (default: -test.v)
+  -d MODULE   a module to load first, such as vgem, which makes a /dev/dri
+  -b          v1 hierarchies and a unified one without controllers ("hybrid")
+
+Needs qemu-system-x86_64, busybox and Go. ACCEL (kvm where it can be opened, else
+tcg, which is about ten times slower), MEMORY (MiB, 3072) and CPUS (2) may be set.
+Debian's kernel need not be installed:
+  apt-get download linux-image-VERSION-amd64; dpkg-deb -x linux-image-*.deb k
+  busybox depmod -b k VERSION-amd64
+  ci/vm-test.sh -k k/boot/vmlinuz-* -m k/lib/modules/* ./runtime/appengine/sandbox/...
+The exit code is 0 if every package's tests pass, 1 if not, 2 if the guest did not run them.
+USAGE
+}
+
+kernel= modules= out= args=-test.v load= layout=v2
+while getopts k:m:o:a:d:bh opt; do
+  case $opt in
+  k) kernel=$OPTARG ;; m) modules=$(realpath "$OPTARG") ;; o) out=$OPTARG ;; a) args=$OPTARG ;;
+  d) load="$load $OPTARG" ;; b) layout=hybrid ;; h) usage; exit 0 ;; *) usage >&2; exit 64 ;;
+  esac
+done
+shift $((OPTIND - 1))
+[ -n "$kernel" ] && [ -n "$modules" ] && [ $# -gt 0 ] || { usage >&2; exit 64; }
+for tool in qemu-system-x86_64 busybox go; do
+  command -v $tool >/dev/null || { echo "vm-test: $tool is missing" >&2; exit 2; }
+done
+busybox=$(command -v busybox)
+out=${out:-$(mktemp -d "${TMPDIR:-/tmp}/vm-test.XXXXXX")}
+mkdir -p "$out"
+out=$(realpath "$out")
+rm -f "$out"/*.test "$out"/*.log "$out"/result
+release=$(basename "$modules")
+
+# The binaries are made here. What they build themselves finds our caches.
+export CGO_ENABLED=0
+{
+  printf 'export PATH=%s:/usr/sbin:/sbin HOME=%s CGO_ENABLED=0\n' "$PATH" "$HOME"
+  printf 'export GOCACHE=%s GOMODCACHE=%s GOFLAGS=-mod=readonly GOPROXY=off\n' "$(go env GOCACHE)" "$(go env GOMODCACHE)"
+  printf 'export PVKIT_REQUIRE="%s"\nfailed=0\n' "${PVKIT_REQUIRE:-}"
+  go list -f '{{.Dir}} {{.ImportPath}}' "$@" | while read -r dir path; do
+    name=$(echo "${path#*/*/*/}" | tr / -)
+    go test -c -o "$out/$name.test" "$path" >&2
+    [ -e "$out/$name.test" ] || continue
+    printf 'cd %s && %s/%s.test %s >%s/%s.log 2>&1 </dev/null || failed=1; tail -n 1 %s/%s.log | sed "s|^|%s: |"\n' \
+      "$dir" "$out" "$name" "$args" "$out" "$name" "$out" "$name" "$path"
+  done
+  printf 'echo $failed >%s/result\n' "$out"
+} >"$out/run"
+
+# The guest's first process loads what it needs for the machine's files.
+fs=$out/initramfs
+rm -rf "$fs"
+mkdir -p "$fs/bin" "$fs/proc" "$fs/host" "$fs/ram" "$fs/root" "$fs/lib/modules/$release"
+for f in "$busybox" $(ldd "$busybox" 2>/dev/null | grep -o '/[^ ]*'); do
+  mkdir -p "$fs$(dirname "$f")"
+  cp -L "$f" "$fs$f"
+done
+ln -sf "$busybox" "$fs/bin/sh"
+cp "$modules"/modules.* "$fs/lib/modules/$release/"
+for m in virtio_pci 9pnet_virtio 9p overlay; do # with what they need: modules.dep
+  sed -n "s|^\([^:]*/$m\.ko[^:]*\): *|\1 |p" "$modules/modules.dep"
+done | tr ' ' '\n' | sort -u | while read -r m; do
+  [ -n "$m" ] || continue
+  mkdir -p "$fs/lib/modules/$release/$(dirname "$m")"
+  cp "$modules/$m" "$fs/lib/modules/$release/$m"
+done
+cat >"$fs/init" <<INIT
+#!/bin/sh
+b=$busybox
+\$b mount -t proc proc /proc
+for m in virtio_pci 9pnet_virtio 9p overlay; do \$b modprobe \$m; done
+share=trans=virtio,version=9p2000.L,msize=262144,cache=loose
+\$b mount -t 9p -o ro,\$share machine /host
+\$b mount -t tmpfs -o mode=755,size=90% tmpfs /ram
+\$b mkdir /ram/up /ram/work
+\$b mount -t overlay -o lowerdir=/host,upperdir=/ram/up,workdir=/ram/work overlay /root
+cd /root
+\$b mount -t proc proc proc
+\$b mount -t sysfs sysfs sys
+\$b mount -t devtmpfs devtmpfs dev
+\$b mkdir -p dev/pts dev/shm lib/modules/$release .$out
+\$b mount -t devpts -o mode=600,ptmxmode=000 devpts dev/pts
+for d in dev/shm tmp run; do \$b mount -t tmpfs -o mode=1777 tmpfs \$d; done
+\$b chmod 755 run
+\$b mkdir -p .$out
+\$b mount -t 9p -o ro,\$share modules lib/modules/$release
+\$b mount -t 9p -o \$share out .$out
+\$b ln -sf $busybox sbin/modprobe
+\$b ip link set lo up
+if [ $layout = v2 ]; then
+  \$b mount -t cgroup2 cgroup2 sys/fs/cgroup
+else
+  \$b mount -t tmpfs -o mode=755 tmpfs sys/fs/cgroup
+  for c in cpu cpuacct cpuset memory devices freezer blkio pids; do
+    \$b mkdir sys/fs/cgroup/\$c
+    \$b mount -t cgroup -o \$c cgroup sys/fs/cgroup/\$c
+  done
+  \$b mkdir sys/fs/cgroup/unified
+  \$b mount -t cgroup2 cgroup2 sys/fs/cgroup/unified
+fi
+exec \$b switch_root /root $busybox sh -c 'for m in loop squashfs $load; do modprobe \$m; done
+  $busybox sh $out/run; sync; echo o >/proc/sysrq-trigger; sleep 100'
+INIT
+chmod 755 "$fs/init"
+(cd "$fs" && find . | busybox cpio -o -H newc 2>/dev/null | gzip -1) >"$out/initramfs.gz"
+rm -rf "$fs"
+
+echo "vm-test: $release, cgroup $layout, logs in $out"
+accel=tcg,thread=multi
+[ -w /dev/kvm ] && accel=kvm
+nice qemu-system-x86_64 -accel "${ACCEL:-$accel}" -cpu max,arch-capabilities=off -smp "${CPUS:-2}" -m "${MEMORY:-3072}" \
+  -nodefaults -no-user-config -display none -no-reboot -serial stdio \
+  -kernel "$kernel" -initrd "$out/initramfs.gz" -append "console=ttyS0 quiet panic=-1" \
+  -virtfs "local,path=/,mount_tag=machine,security_model=none,readonly=on,multidevs=remap" \
+  -virtfs "local,path=$modules,mount_tag=modules,security_model=none,readonly=on" \
+  -virtfs "local,path=$out,mount_tag=out,security_model=none" </dev/null
+[ -s "$out/result" ] || exit 2
+exit "$(cat "$out/result")"
