@@ -50,7 +50,7 @@ export CGO_ENABLED=0
 {
   printf 'export PATH=%s:/usr/sbin:/sbin HOME=%s CGO_ENABLED=0\n' "$PATH" "$HOME"
   printf 'export GOCACHE=%s GOMODCACHE=%s GOFLAGS=-mod=readonly GOPROXY=off\n' "$(go env GOCACHE)" "$(go env GOMODCACHE)"
-  printf 'export PVKIT_REQUIRE="%s"\nfailed=0\n' "${PVKIT_REQUIRE:-}"
+  printf 'export PVKIT_REQUIRE="%s"\nulimit -n 65536\nfailed=0\n' "${PVKIT_REQUIRE:-}"
   go list -f '{{.Dir}} {{.ImportPath}}' "$@" | while read -r dir path; do
     name=$(echo "${path#*/*/*/}" | tr / -)
     go test -c -o "$out/$name.test" "$path" >&2

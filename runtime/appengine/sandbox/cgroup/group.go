@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pvkit/pvkit/internal/devcgroup"
 )
 
 // Setting is a file of a group and what goes into it. Version 1 settings are
@@ -29,7 +31,8 @@ type Setting struct {
 type Group struct {
 	Name     string
 	Warnings []string // settings that this machine has no place for
-	devices  []Setting
+	devices  []Setting          // for v1's controller
+	program  *devcgroup.Program // for v2, nil if nothing is forbidden
 	tree     *Tree
 
 	mu  sync.Mutex // guards what follows
@@ -122,6 +125,7 @@ func (g *Group) home(h *hierarchy) string {
 
 func (g *Group) limit(pids int, settings []Setting) error {
 	t := g.tree
+	var rules []Setting // on devices, for the unified hierarchy
 	if pids > 0 && t.Limits() {
 		h := t.controller("pids")
 		if h == nil {
@@ -141,38 +145,46 @@ func (g *Group) limit(pids int, settings []Setting) error {
 			controller, _, _ := strings.Cut(s.Key, ".")
 			h = t.controller(controller)
 		}
-		if h == nil || s.Version == 2 && strings.HasPrefix(s.Key, "devices.") {
-			if s.Value != "a" || !strings.HasSuffix(s.Key, ".allow") {
-				g.Warnings = append(g.Warnings, fmt.Sprintf("lxc.cgroup%s.%s = %s has no effect: this machine has no such cgroup controller",
-					map[int]string{2: "2"}[s.Version], s.Key, s.Value))
-			}
+		if t.unified != nil && strings.HasPrefix(s.Key, "devices.") {
+			rules = append(rules, s)
+			continue
+		}
+		if h == nil {
+			g.warn(s, "this machine has no such cgroup controller")
 			continue
 		}
 		if err := h.write(g.rel(h), s.Key, s.Value); err != nil {
 			return err
 		}
 	}
-	return nil
+	return g.prepare(rules)
+}
+
+func (g *Group) warn(s Setting, why string) {
+	if !isDefault(s) {
+		g.Warnings = append(g.Warnings, fmt.Sprintf("lxc.cgroup%s.%s = %s has no effect: %s", map[int]string{2: "2"}[s.Version], s.Key, s.Value, why))
+	}
 }
 
 // HasDevices reports whether LimitDevices has something to do.
-func (g *Group) HasDevices() bool {
+func (g *Group) HasDevices() bool { return g.program != nil || g.v1Devices() }
+
+func (g *Group) v1Devices() bool {
 	return slices.ContainsFunc(g.devices, func(s Setting) bool { return !isDefault(s) })
 }
 
 // LimitDevices puts the limits on devices into effect. It comes late: making the
 // container's /dev needs more rights than its programs are to have.
 func (g *Group) LimitDevices() error {
-	if !g.HasDevices() {
-		return nil
-	}
-	h := g.tree.controller("devices")
-	for _, s := range g.devices {
-		if err := h.write(g.rel(h), s.Key, s.Value); err != nil {
-			return err
+	if g.v1Devices() {
+		h := g.tree.controller("devices")
+		for _, s := range g.devices {
+			if err := h.write(g.rel(h), s.Key, s.Value); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	return g.attach()
 }
 
 func (h *hierarchy) write(rel, file, value string) error {
@@ -321,6 +333,9 @@ func (g *Group) Close(ctx context.Context) error {
 	if g.dir != nil {
 		errs = append(errs, g.dir.Close())
 		g.dir = nil
+	}
+	if g.program != nil {
+		errs = append(errs, g.program.Close())
 	}
 	g.mu.Unlock()
 	in := g.member()
