@@ -39,7 +39,7 @@ func (b *box) mount(run lifecycle.Run, rev *revision) {
 		m, err := b.s.c.place(b.s.ctx, rev, def)
 		b.mounted = m
 		if err != nil {
-			b.s.tell(lifecycle.Failed{Run: run, Reason: err.Error(), Refused: true})
+			b.failed(run, err.Error(), true)
 			return
 		}
 		b.s.tell(lifecycle.Mounted{Run: run})
@@ -52,7 +52,7 @@ func (b *box) start(run lifecycle.Run, rev *revision) {
 		p, err := b.launch(rev)
 		if err != nil {
 			_, refused := network.IsRefusal(err)
-			b.s.tell(lifecycle.Failed{Run: run, Reason: failText(err), Refused: refused})
+			b.failed(run, failText(err), refused)
 			return
 		}
 		b.s.post(func() {
@@ -96,8 +96,13 @@ func (b *box) watch(run lifecycle.Run, p *sandbox.Container) {
 		if b.process == p {
 			b.process = nil
 		}
-		b.s.handle(lifecycle.Exited{Run: run, Status: status})
+		b.s.ended(lifecycle.Exited{Run: run, Status: status}, status)
 	})
+}
+
+// failed tells that there is no process; refused, that there never will be one.
+func (b *box) failed(run lifecycle.Run, reason string, refused bool) {
+	b.s.post(func() { b.s.ended(lifecycle.Failed{Run: run, Reason: reason, Refused: refused}, reason) })
 }
 
 // stop sends the halt signal; kill ends every process. A container that is not

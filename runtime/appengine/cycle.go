@@ -89,6 +89,10 @@ func (c *cycle) begin(ctx context.Context, rev string) error {
 	if err := c.startLogs(ctx, rev); err != nil {
 		return err
 	}
+	for _, text := range c.early {
+		c.log.Warn(text)
+	}
+	c.early = nil
 	for _, p := range problems {
 		c.note("settings: " + p.Error())
 	}

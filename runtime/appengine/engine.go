@@ -92,7 +92,8 @@ type engine struct {
 	opts   Options
 	store  *storage.Store
 	events *watcher
-	trying string // the revision on trial that the last cycle ran
+	trying string   // the revision on trial that the last cycle ran
+	early  []string // warnings from before there was a log
 }
 
 // Run runs an appengine until it is powered off or ctx ends, and leaves
@@ -175,14 +176,24 @@ func (e *engine) load() (*settings.Table, []settings.Problem, error) {
 // prepare fills a new storage. Applying is atomic: either all exports are in,
 // or the storage is as it was and the next start tries again.
 func (e *engine) prepare(ctx context.Context) error {
-	fresh, err := e.store.Apply(ctx, e.opts.Exports, storage.ApplyOptions{
-		Rev: e.opts.Revision, Done: e.opts.Revision != FactoryRevision,
-		Progress: func(file string) { e.events.send(Event{Kind: EventApply, Revision: e.opts.Revision, Text: file}) },
-	})
+	fresh, err := e.store.Apply(ctx, e.opts.Exports, e.applying())
 	if err == nil && !fresh && e.opts.Refresh {
 		err = e.refresh(ctx)
 	}
 	return err
+}
+
+// applying says how exports are taken, and tells what they are.
+func (e *engine) applying() storage.ApplyOptions {
+	return storage.ApplyOptions{
+		Rev: e.opts.Revision, Done: e.opts.Revision != FactoryRevision,
+		Progress: func(file string) { e.events.send(Event{Kind: EventApply, Revision: e.opts.Revision, Text: file}) },
+		Replaced: func(container, later, earlier string) {
+			text := fmt.Sprintf("container %s is that of %s, and another one of %s is dropped: of exports with the same container the last counts", container, later, earlier)
+			e.events.send(Event{Kind: EventNote, Container: container, Text: text})
+			e.early = append(e.early, text)
+		},
+	}
 }
 
 // outcome is why a cycle ended.

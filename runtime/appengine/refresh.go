@@ -6,13 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
-	"github.com/pvkit/pvkit/pvrexport"
 	"github.com/pvkit/pvkit/runtime/appengine/lifecycle"
 	"github.com/pvkit/pvkit/runtime/appengine/storage"
 )
@@ -20,7 +16,7 @@ import (
 // refresh makes a local revision of the exports if the storage's own is another
 // one, and lets the next cycle try it.
 func (e *engine) refresh(ctx context.Context) error {
-	state, err := e.merge(ctx)
+	state, err := e.store.Import(ctx, e.opts.Exports, e.applying())
 	if err != nil {
 		return err
 	}
@@ -40,42 +36,6 @@ func (e *engine) refresh(ctx context.Context) error {
 		return err
 	}
 	return e.store.SetBoot(storage.Boot{Rev: boot.Rev, Try: rev})
-}
-
-// merge adds up the exports; their objects go into the store.
-func (e *engine) merge(ctx context.Context) (*pvrexport.State, error) {
-	state := pvrexport.NewState()
-	for _, dir := range e.opts.Exports {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			return nil, fmt.Errorf("list exports: %w", err)
-		}
-		slices.SortFunc(entries, func(a, b os.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-		for _, entry := range entries {
-			name := filepath.Join(dir, entry.Name())
-			if st, err := os.Stat(name); strings.HasPrefix(entry.Name(), ".") || err == nil && !st.Mode().IsRegular() {
-				continue
-			}
-			e.events.send(Event{Kind: EventApply, Text: name})
-			if err := e.add(ctx, state, name); err != nil {
-				return nil, &storage.ApplyError{File: name, Err: err}
-			}
-		}
-	}
-	return state, nil
-}
-
-func (e *engine) add(ctx context.Context, state *pvrexport.State, name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	taken, err := pvrexport.Take(ctx, f, e.store.Objects(), pvrexport.Limits{})
-	if err != nil {
-		return err
-	}
-	return state.Merge(taken.State)
 }
 
 // Forget removes the storage of an engine that does not run, and all that is in

@@ -71,6 +71,11 @@ var builder = sync.OnceValues(func() (*container.Builder, error) {
 // export builds a definition, given as text or as a directory, into dir.
 func export(t testing.TB, dir, def string) string {
 	t.Helper()
+	return exportFor(t, dir, def, container.Arch(runtime.GOARCH))
+}
+
+func exportFor(t testing.TB, dir, def string, arch container.Arch) string {
+	t.Helper()
 	b, err := builder()
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +92,7 @@ func export(t testing.TB, dir, def string) string {
 		t.Fatal(found)
 	}
 	file := filepath.Join(dir, d.Name+container.Suffix)
-	if _, err := b.BuildFile(t.Context(), d, container.Arch(runtime.GOARCH), file, nil); err != nil {
+	if _, err := b.BuildFile(t.Context(), d, arch, file, nil); err != nil {
 		t.Fatal(err)
 	}
 	return file

@@ -10,6 +10,7 @@ import (
 	"github.com/pvkit/pvkit/runtime/appengine/lifecycle"
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
 	"github.com/pvkit/pvkit/runtime/appengine/system"
+	"github.com/pvkit/pvkit/runtime/pvctrl"
 )
 
 // supervisor runs the containers of a cycle. One goroutine, the one in loop,
@@ -43,8 +44,9 @@ type supervisor struct {
 	ending  outcome
 	failure error // why the cycle ended, when it is an error
 	down    bool
-	dirty   bool // the snapshot is old
-	busy    bool // a command is being carried out
+	dirty   bool   // the snapshot is old
+	busy    bool   // a command is being carried out
+	reason  string // why a container has ended, while the machine hears of it
 	todo    []lifecycle.Action
 	acting  bool // somebody further up works on todo
 }
@@ -89,6 +91,14 @@ func (s *supervisor) ask(ctx context.Context, f func() error) error {
 
 // tell gives the machine news from a box.
 func (s *supervisor) tell(ev lifecycle.Event) { s.post(func() { s.handle(ev) }) }
+
+// ended tells the machine of an end, which is the reason of the statuses that
+// follow at once.
+func (s *supervisor) ended(ev lifecycle.Event, reason string) {
+	s.reason = reason
+	s.handle(ev)
+	s.reason = ""
+}
 
 // loop runs a revision until everything is down again, and says why.
 func (s *supervisor) loop(ctx context.Context, rev string) (outcome, error) {
@@ -218,7 +228,7 @@ func (s *supervisor) perform(a lifecycle.Action) {
 	case lifecycle.Unmount:
 		s.box(a.Container).unmount()
 	case lifecycle.SetStatus:
-		s.c.events.send(Event{Kind: EventContainer, Container: a.Container, Status: a.Status.String(), PID: max(s.machine.PID(a.Container), 0)})
+		s.c.events.send(s.statusEvent(a))
 	case lifecycle.SetGroup, lifecycle.SetSystem: // in the snapshot
 	case lifecycle.Failure:
 		s.failed(a)
@@ -231,6 +241,18 @@ func (s *supervisor) perform(a lifecycle.Action) {
 	default:
 		s.install(a)
 	}
+}
+
+// statusEvent is a container's new status; a pid only while there is a process.
+func (s *supervisor) statusEvent(a lifecycle.SetStatus) Event {
+	e := Event{Kind: EventContainer, Container: a.Container, Status: a.Status.String()}
+	switch a.Status {
+	case pvctrl.StatusStarted, pvctrl.StatusReady, pvctrl.StatusStopping:
+		e.PID = max(s.machine.PID(a.Container), 0)
+	case pvctrl.StatusStopped, pvctrl.StatusRecovering:
+		e.Text = s.reason
+	}
+	return e
 }
 
 func (s *supervisor) box(name string) *box {

@@ -1,6 +1,7 @@
 package appengine
 
 import (
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -26,16 +27,30 @@ const (
 	EventError     EventKind = "error"
 )
 
-// Event is something that happened in an engine.
+// Event is something that happened in an engine. As JSON it has the keys below,
+// without those that are empty.
 type Event struct {
 	Time      time.Time     `json:"time"`
 	Kind      EventKind     `json:"kind"`
 	Revision  string        `json:"revision,omitempty"`
 	Container string        `json:"container,omitempty"`
 	Status    string        `json:"status,omitempty"` // of a container, of the system, or of a progress
-	PID       int           `json:"pid,omitempty"`
-	Text      string        `json:"text,omitempty"`
-	Links     []pvctrl.Link `json:"links,omitempty"`
+	PID       int           `json:"pid,omitempty"`    // of a container with a process
+	Text      string        `json:"text,omitempty"`   // of a container that is down: how it ended
+	Links     []pvctrl.Link `json:"-"`                // with EventLinks: all of them
+}
+
+// MarshalJSON writes links as GET /xconnect-graph does.
+func (e Event) MarshalJSON() ([]byte, error) {
+	type plain Event
+	doc := struct {
+		plain
+		Links json.RawMessage `json:"links,omitempty"`
+	}{plain: plain(e)}
+	if e.Kind == EventLinks {
+		doc.Links = pvctrl.EncodeGraph(e.Links)
+	}
+	return json.Marshal(doc)
 }
 
 // watcher hands events on, one after the other.
@@ -66,8 +81,11 @@ func (e Event) String() string {
 	case EventServing:
 		return "pv-ctrl answers at " + e.Text
 	case EventContainer:
-		if e.PID > 0 {
+		switch {
+		case e.PID > 0:
 			return fmt.Sprintf("%s is %s, pid %d", e.Container, e.Status, e.PID)
+		case e.Text != "":
+			return fmt.Sprintf("%s is %s: %s", e.Container, e.Status, e.Text)
 		}
 		return fmt.Sprintf("%s is %s", e.Container, e.Status)
 	case EventSystem:

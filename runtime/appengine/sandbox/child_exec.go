@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox/lxcconf"
+	"github.com/pvkit/pvkit/runtime/appengine/sandbox/machine"
 )
 
 // identity gives the container its name, its loopback and its kernel settings.
@@ -247,6 +248,14 @@ func explainExec(program string, err error) error {
 	case err == unix.EACCES && serr == nil && st.IsDir():
 		return fmt.Errorf("it is a directory: %w", err)
 	case err == unix.ENOEXEC:
+		p, ferr := machine.Find(os.DirFS("/"), program, nil)
+		if arch := p.Arch(); ferr == nil && arch != "" {
+			what := "it"
+			if "/"+p.Path != program {
+				what = "/" + p.Path + ", which runs it,"
+			}
+			return fmt.Errorf("%s is for %s, and this machine is %s: %w", what, arch, machine.Host(), err)
+		}
 		return fmt.Errorf("it is no program for this machine, and no script that starts with \"#!\": %w", err)
 	}
 	return err

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -23,6 +24,9 @@ type ApplyOptions struct {
 	Limits pvrexport.Limits
 	// Progress, if not nil, is called before each export is read.
 	Progress func(file string)
+	// Replaced, if not nil, is told of a container that an export has with
+	// another content than an earlier one: the later one counts.
+	Replaced func(container, later, earlier string)
 }
 
 // Filled says whether the storage in a directory has had its exports: then
@@ -84,6 +88,30 @@ func (s *Store) Apply(ctx context.Context, dirs []string, opts ApplyOptions) (ap
 	return true, replaceFile(s.temp(), mark, nil)
 }
 
+// Import takes exports as Apply does, at any time, and returns the state that
+// they amount to. It makes no revision of it; their objects are in the store.
+func (s *Store) Import(ctx context.Context, dirs []string, opts ApplyOptions) (*pvrexport.State, error) {
+	files, err := exportsIn(dirs)
+	if err != nil {
+		return nil, err
+	}
+	s.work.Lock()
+	defer s.work.Unlock()
+	b, err := s.objects.NewBatch()
+	if err != nil {
+		return nil, err
+	}
+	defer b.Abort()
+	state, err := merge(ctx, b, files, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.Commit(ctx); err != nil {
+		return nil, errors.Join(err, b.undo())
+	}
+	return state, nil
+}
+
 // firstBoot lets a storage boot that has never booted.
 func (s *Store) firstBoot(rev string) error {
 	if _, err := s.Boot(); !errors.Is(err, ErrNotExist) {
@@ -124,15 +152,20 @@ func exportsIn(dirs []string) ([]string, error) {
 func merge(ctx context.Context, b *Batch, files []string, opts ApplyOptions) (*pvrexport.State, error) {
 	state := pvrexport.NewState()
 	wanted := map[string]string{} // objects that an export lacks, and the export
+	origin := origins{report: opts.Replaced, of: map[string]string{}}
 	for _, name := range files {
 		if opts.Progress != nil {
 			opts.Progress(name)
 		}
-		missing, err := addExport(ctx, state, b, name, opts.Limits)
+		taken, err := addExport(ctx, b, name, opts.Limits)
+		if err == nil {
+			origin.note(state, taken.State, name)
+			err = state.Merge(taken.State)
+		}
 		if err != nil {
 			return nil, &ApplyError{File: name, Err: err}
 		}
-		for _, id := range missing {
+		for _, id := range taken.Missing {
 			wanted[id] = cmp.Or(wanted[id], name)
 		}
 	}
@@ -144,7 +177,32 @@ func merge(ctx context.Context, b *Batch, files []string, opts ApplyOptions) (*p
 	return state, nil
 }
 
-func addExport(ctx context.Context, state *pvrexport.State, b *Batch, name string, lim pvrexport.Limits) ([]string, error) {
+// origins knows which export each container is of.
+type origins struct {
+	report func(container, later, earlier string)
+	of     map[string]string
+}
+
+// note compares what an export has with what is there.
+func (o origins) note(have, add *pvrexport.State, name string) {
+	for _, part := range add.Parts() {
+		earlier, known := o.of[part]
+		o.of[part] = name
+		if known && o.report != nil && !sameFiles(have, add, part) {
+			o.report(part, name, earlier)
+		}
+	}
+}
+
+// sameFiles compares what two states have below a name.
+func sameFiles(a, b *pvrexport.State, part string) bool {
+	x, errA := a.Subset(part)
+	y, errB := b.Subset(part)
+	return errA == nil && errB == nil && bytes.Equal(x.Encode(), y.Encode())
+}
+
+// addExport takes an export's objects.
+func addExport(ctx context.Context, b *Batch, name string, lim pvrexport.Limits) (*pvrexport.Taken, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -154,8 +212,5 @@ func addExport(ctx context.Context, state *pvrexport.State, b *Batch, name strin
 	if err != nil {
 		return nil, err
 	}
-	if err := checkKeys(taken.State); err != nil {
-		return nil, err
-	}
-	return taken.Missing, state.Merge(taken.State)
+	return taken, checkKeys(taken.State)
 }
