@@ -66,24 +66,36 @@ func (c *Container) strays() []int {
 	return out
 }
 
-// killStrays ends them, each only if it still is one.
+// killStrays ends them.
 func (c *Container) killStrays(ctx context.Context) {
 	for ctx.Err() == nil {
 		pids := c.strays()
 		if len(pids) == 0 {
 			return
 		}
-		for _, pid := range pids {
-			fd, err := unix.PidfdOpen(pid, 0)
-			if err != nil {
-				continue
-			}
-			if namespaceOf(pid, "mnt") == c.mountNamespace() {
-				unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-			}
-			unix.Close(fd)
+		c.killAll(ctx, pids)
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// killAll ends processes, each only if it still is a stray. One that exits leaves
+// its namespaces first and is gone a moment later, which is waited for.
+func (c *Container) killAll(ctx context.Context, pids []int) {
+	var killed []unix.PollFd
+	for _, pid := range pids {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue // gone, or one for the next time
 		}
-		time.Sleep(time.Millisecond) // the kernel takes a moment
+		defer unix.Close(fd)
+		if namespaceOf(pid, "mnt") == c.mountNamespace() {
+			unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			killed = append(killed, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		}
+	}
+	for len(killed) > 0 && ctx.Err() == nil {
+		unix.Poll(killed, 100)
+		killed = slices.DeleteFunc(killed, func(p unix.PollFd) bool { return p.Revents != 0 })
 	}
 }
 
