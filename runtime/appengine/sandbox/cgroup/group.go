@@ -30,7 +30,7 @@ type Setting struct {
 // Group is one container's.
 type Group struct {
 	Name     string
-	Warnings []string // settings that this machine has no place for
+	Warnings []string           // settings that this machine has no place for
 	devices  []Setting          // for v1's controller
 	program  *devcgroup.Program // for v2, nil if nothing is forbidden
 	tree     *Tree

@@ -13,19 +13,26 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pvkit/pvkit/internal/devcgroup"
 	"github.com/pvkit/pvkit/runtime/xconnect"
 )
 
-// cgroup is a process's group in the device hierarchy of cgroups v1, whose
-// rules are files (Documentation/admin-guide/cgroup-v1/devices.rst). nil is a
-// process without one. In cgroups v2 the rule is a program that the container's
-// runtime has loaded; to that nothing can be added from outside, so there the
-// container's own configuration has to allow the device.
-type cgroup struct{ dir *os.Root }
+// cgroup is what limits a process's devices. In the device hierarchy of cgroups
+// v1 the rules are files (Documentation/admin-guide/cgroup-v1/devices.rst). In
+// cgroups v2 the rule is a program that the container's runtime has loaded; our
+// own runtime's has a map for what is added from outside, to any other nothing
+// can be added, so there the container's own configuration has to allow the
+// device.
+type cgroup struct {
+	dir      *os.Root // v1; nil: none
+	programs []*devcgroup.Program
+	foreign  int // programs of others
+}
 
-func findCgroup(pid int) (*cgroup, error) {
+func findCgroup(pid int) (_ *cgroup, err error) {
+	c := &cgroup{}
 	if pid <= 0 {
-		return nil, nil // the host
+		return c, nil // the host
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -38,28 +45,51 @@ func findCgroup(pid int) (*cgroup, error) {
 	case err != nil:
 		return nil, fmt.Errorf("find the consumer's cgroup: %w", err)
 	}
-	name := devicesPath(string(mounts), string(groups))
-	if name == "" {
-		return nil, nil
+	if name := groupPath(string(mounts), string(groups), "cgroup", "devices"); name != "" {
+		if c.dir, err = os.OpenRoot(name); err != nil {
+			return nil, ended("open the consumer's cgroup", err)
+		}
 	}
-	dir, err := os.OpenRoot(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, xconnect.ErrPeerGone
+	if name := groupPath(string(mounts), string(groups), "cgroup2", ""); name != "" {
+		if err := c.findPrograms(name); err != nil {
+			c.close()
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("open the consumer's cgroup: %w", err)
-	}
-	return &cgroup{dir}, nil
+	return c, nil
 }
 
-// devicesPath finds a process's directory from proc_pid_mountinfo(5) and its
-// cgroups(7) file, or "" if there is no device hierarchy or the process is
-// outside what is mounted.
-func devicesPath(mountinfo, cgroups string) string {
+// findPrograms does without where the kernel has no such programs, or we no
+// right to look at them.
+func (c *cgroup) findPrograms(name string) error {
+	dir, err := os.Open(name)
+	if err != nil {
+		return ended("open the consumer's cgroup", err)
+	}
+	defer dir.Close()
+	c.programs, c.foreign, err = devcgroup.Find(dir)
+	if errors.Is(err, devcgroup.ErrUnavailable) {
+		return nil
+	}
+	return err
+}
+
+// ended: a group goes when its processes have.
+func ended(what string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return xconnect.ErrPeerGone
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// groupPath finds a process's directory in a hierarchy from proc_pid_mountinfo(5)
+// and its cgroups(7) file, or "" if there is no such hierarchy or the process is
+// outside what is mounted. The kind is cgroup2, or cgroup with a controller.
+func groupPath(mountinfo, cgroups, kind, controller string) string {
 	group, found := "", false
 	for line := range strings.Lines(cgroups) {
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(f) == 3 && has(f[1], "devices") {
+		if len(f) == 3 && has(f[1], controller) {
 			group, found = f[2], true
 		}
 	}
@@ -69,7 +99,7 @@ func devicesPath(mountinfo, cgroups string) string {
 	for line := range strings.Lines(mountinfo) {
 		before, after, ok := strings.Cut(line, " - ")
 		left, right := strings.Fields(before), strings.Fields(after)
-		if !ok || len(left) < 5 || len(right) < 3 || right[0] != "cgroup" || !has(right[2], "devices") {
+		if !ok || len(left) < 5 || len(right) < 3 || right[0] != kind || controller != "" && !has(right[2], controller) {
 			continue
 		}
 		rel, err := filepath.Rel(left[3], group)
@@ -91,25 +121,52 @@ func has(list, word string) bool {
 }
 
 func (c *cgroup) close() {
-	if c != nil {
+	if c.dir != nil {
 		c.dir.Close()
+	}
+	for _, p := range c.programs {
+		p.Close()
 	}
 }
 
-// allow adds the device to the group's rules, unless they have it. revoke, to
-// be called before close, takes it out again.
+// allow adds the device to all rules that do not have it. revoke, to be called
+// before close, takes it out again.
 func (c *cgroup) allow(n xconnect.Node) (revoke func() error, err error) {
-	nothing := func() error { return nil }
-	if c == nil {
-		return nothing, nil
+	var undo []func() error
+	revoke = func() (err error) {
+		for _, f := range undo {
+			err = errors.Join(err, f())
+		}
+		return err
 	}
+	add := func(f func() error, err error) error {
+		if f != nil {
+			undo = append(undo, f)
+		}
+		return err
+	}
+	if c.dir != nil {
+		err = add(c.allowV1(n))
+	}
+	for _, p := range c.programs {
+		if err == nil {
+			err = add(p.Grant(devcgroup.Device{Kind: 'c', Major: n.Major, Minor: n.Minor}, devcgroup.Read|devcgroup.Write))
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, revoke())
+	}
+	return revoke, nil
+}
+
+func (c *cgroup) allowV1(n xconnect.Node) (revoke func() error, err error) {
 	allowed, err := c.allows(n)
 	if err != nil || allowed {
-		return nothing, err
+		return nil, err
 	}
 	rule := fmt.Sprintf("c %d:%d rw", n.Major, n.Minor)
 	if err := c.write("devices.allow", rule); err != nil {
-		return nothing, err
+		return nil, err
 	}
 	return func() error {
 		err := c.write("devices.deny", rule)

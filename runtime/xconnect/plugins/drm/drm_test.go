@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pvkit/pvkit/internal/devcgroup"
 	"github.com/pvkit/pvkit/internal/testns"
 	"github.com/pvkit/pvkit/runtime/nsinject"
 	"github.com/pvkit/pvkit/runtime/xconnect"
@@ -197,78 +198,159 @@ func TestConsumerEnds(t *testing.T) {
 	}
 }
 
-// In a device cgroup that forbids everything, the consumer may use the device
-// for as long as the link is there, and nothing else.
-func TestCgroup(t *testing.T) {
-	from, to := testns.Start(t), testns.Start(t)
+// confined is a group for a consumer.
+type confined struct {
+	t     *testing.T
+	group string
+	to    *testns.Container
+}
+
+// confine puts a container into a group of its own, below the root of a
+// hierarchy.
+func confine(t *testing.T, to *testns.Container, kind, controller, cgroups string) *confined {
+	t.Helper()
 	mountinfo, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	top := drm.DevicesPath(string(mountinfo), "1:devices:/\n")
-	group := filepath.Join(top, fmt.Sprintf("pvkit-test-%d", os.Getpid()))
-	if top == "" || os.Mkdir(group, 0o755) != nil {
-		t.Skip("testreq: optional: there is no device hierarchy of cgroups v1 to write to")
+	top := drm.GroupPath(string(mountinfo), cgroups, kind, controller)
+	c := &confined{t, filepath.Join(top, fmt.Sprintf("pvkit-test-%d", os.Getpid())), to}
+	if top == "" || os.Mkdir(c.group, 0o755) != nil {
+		t.Skipf("testreq: optional: there is no hierarchy %s to write to", kind)
 	}
 	t.Cleanup(func() {
 		to.Stop()
 		for range 100 { // until the kernel has let go of the processes
-			if os.Remove(group) == nil {
+			if os.Remove(c.group) == nil {
 				return
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		t.Errorf("%s stays behind", group)
+		t.Errorf("%s stays behind", c.group)
 	})
-	put := func(file, text string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(group, file), []byte(text), 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put("devices.deny", "a")
-	put("cgroup.procs", fmt.Sprint(to.PID))
-	mknod(t, from, "/dev/null", unix.S_IFCHR, 0o666, 1, 3)
-	mknod(t, to, "/dev/held", unix.S_IFCHR, 0o666, 1, 3)
-	mknod(t, to, "/dev/zero", unix.S_IFCHR, 0o666, 1, 5)
-	// The shell goes into the group itself: nsenter leaves it where it was.
-	can := func(node string) bool {
-		cmd := exec.Command("sh", "-c", `echo $$ >"$1/cgroup.procs" && exec nsenter -t "$2" -m -- sh -c ": <$3"`, "sh", group, fmt.Sprint(to.PID), node)
-		return cmd.Run() == nil
-	}
-	if can("/dev/held") {
-		t.Fatal("the cgroup does not hold")
-	}
-	stop, err := run(t, drm.Plugin{Allow: []string{"/dev/null"}}, from, to, "/dev/null", "/dev/given")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !can("/dev/given") {
-		t.Error("the consumer may not use the device")
-	}
-	if can("/dev/zero") {
-		t.Error("the consumer may use another device")
-	}
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
-	if can("/dev/held") {
-		t.Error("the consumer may use the device after the link's end")
-	}
-	// A rule that was there before stays.
-	put("devices.allow", "c 1:* rwm")
-	if stop, err = run(t, drm.Plugin{Allow: []string{"/dev/null"}}, from, to, "/dev/null", "/dev/given"); err != nil {
-		t.Fatal(err)
-	}
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
-	if !can("/dev/held") {
-		t.Error("the container's own rule is gone")
+	c.put("cgroup.procs", fmt.Sprint(to.PID))
+	return c
+}
+
+func (c *confined) put(file, text string) {
+	c.t.Helper()
+	if err := os.WriteFile(filepath.Join(c.group, file), []byte(text), 0); err != nil {
+		c.t.Fatal(err)
 	}
 }
 
-func TestDevicesPath(t *testing.T) {
+// forbid has a program of our runtime's forbid everything.
+func (c *confined) forbid() {
+	c.t.Helper()
+	p, err := devcgroup.New(false).Load()
+	if errors.Is(err, devcgroup.ErrUnavailable) {
+		c.t.Skipf("testreq: optional: %v", err)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer p.Close()
+	dir, err := os.Open(c.group)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := p.Attach(dir); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// can tells whether a process of the group can open a node. The shell goes into
+// the group itself: nsenter leaves it where it was.
+func (c *confined) can(node string) bool {
+	cmd := exec.Command("sh", "-c", `echo $$ >"$1/cgroup.procs" && exec nsenter -t "$2" -m -- sh -c ": <>$3"`, "sh", c.group, fmt.Sprint(c.to.PID), node)
+	return cmd.Run() == nil
+}
+
+// In a device cgroup that forbids everything, the consumer may use the device
+// for as long as the link is there, and nothing else.
+func TestCgroup(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind, controller, cgroups string
+		forbid                    func(*confined)
+	}{
+		"v1": {"cgroup", "devices", "1:devices:/\n", func(c *confined) { c.put("devices.deny", "a") }},
+		"v2": {"cgroup2", "", "0::/\n", (*confined).forbid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to := testns.Start(t), testns.Start(t)
+			in := confine(t, to, c.kind, c.controller, c.cgroups)
+			c.forbid(in)
+			mknod(t, from, "/dev/null", unix.S_IFCHR, 0o666, 1, 3)
+			mknod(t, to, "/dev/held", unix.S_IFCHR, 0o666, 1, 3)
+			mknod(t, to, "/dev/zero", unix.S_IFCHR, 0o666, 1, 5)
+			if in.can("/dev/held") {
+				t.Fatal("the cgroup does not hold")
+			}
+			stop, err := run(t, drm.Plugin{Allow: []string{"/dev/null"}}, from, to, "/dev/null", "/dev/given")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !in.can("/dev/given") {
+				t.Error("the consumer may not use the device")
+			}
+			if in.can("/dev/zero") {
+				t.Error("the consumer may use another device")
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if in.can("/dev/held") {
+				t.Error("the consumer may use the device after the link's end")
+			}
+			if name == "v2" {
+				return
+			}
+			// A rule that was there before stays.
+			in.put("devices.allow", "c 1:* rwm")
+			if stop, err = run(t, drm.Plugin{Allow: []string{"/dev/null"}}, from, to, "/dev/null", "/dev/given"); err != nil {
+				t.Fatal(err)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if !in.can("/dev/held") {
+				t.Error("the container's own rule is gone")
+			}
+		})
+	}
+}
+
+// The machine's own graphics device, by default rules. The module vgem makes one.
+func TestCard(t *testing.T) {
+	var st unix.Stat_t
+	if err := unix.Stat("/dev/dri/card0", &st); err != nil {
+		t.Skipf("testreq: optional: no graphics device here: %v", err)
+	}
+	from, to := testns.Start(t), testns.Start(t)
+	in := confine(t, to, "cgroup2", "", "0::/\n")
+	in.forbid()
+	mknod(t, from, "/dev/dri/card0", unix.S_IFCHR, 0o660, unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	mknod(t, to, "/dev/held", unix.S_IFCHR, 0o660, unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	if in.can("/dev/held") {
+		t.Fatal("the cgroup does not hold")
+	}
+	stop, err := run(t, drm.Plugin{}, from, to, "/dev/dri/card0", "/dev/dri/card0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !in.can("/dev/dri/card0") {
+		t.Error("the consumer may not use the device")
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if in.can("/dev/held") {
+		t.Error("the consumer may use the device after the link's end")
+	}
+}
+
+func TestGroupPath(t *testing.T) {
 	const v1 = "30 25 0:26 / /sys/fs/cgroup/devices rw,relatime shared:9 - cgroup cgroup rw,devices\n" +
 		"31 25 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
 	const nested = "30 25 0:26 /outer /cg rw - cgroup none rw,devices\n"
@@ -281,11 +363,23 @@ func TestDevicesPath(t *testing.T) {
 		{"outside of it", nested, "4:devices:/other\n", ""},
 		{"above our namespace", v1, "4:devices:/../../c\n", ""},
 		{"v2", v2, "0::/lxc/c\n", ""},
+		{"v1 beside v2", v1 + v2, "4:devices:/lxc/c\n0::/other\n", "/sys/fs/cgroup/devices/lxc/c"},
 		{"not mounted", v2, "4:devices:/lxc/c\n", ""},
 		{"broken", "- cgroup\n30 - cgroup x devices\n", "4:devices:/x\nx\n", ""},
 	} {
-		if got := drm.DevicesPath(c.mountinfo, c.cgroups); got != c.want {
+		if got := drm.GroupPath(c.mountinfo, c.cgroups, "cgroup", "devices"); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+	for name, c := range map[string]struct{ mountinfo, cgroups, want string }{
+		"v2":                  {v2, "0::/lxc/c\n", "/sys/fs/cgroup/lxc/c"},
+		"beside v1":           {v1 + v2, "4:devices:/x\n0::/lxc/c\n", "/sys/fs/cgroup/lxc/c"},
+		"only v1":             {v1, "4:devices:/x\n0::/lxc/c\n", ""},
+		"above our namespace": {v2, "0::/../c\n", ""},
+		"not in it":           {v2, "4:devices:/x\n", ""},
+	} {
+		if got := drm.GroupPath(c.mountinfo, c.cgroups, "cgroup2", ""); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
 package drm
 
-// DevicesPath is tested by itself, because a machine has one layout only.
-var DevicesPath = devicesPath
+// GroupPath is tested by itself, because a machine has one layout only.
+var GroupPath = groupPath

@@ -51,6 +51,9 @@ func (p Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) erro
 	if err != nil {
 		return errors.Join(err, gone(remove()))
 	}
+	if cg.foreign > 0 {
+		env.Log.Info("Another runtime's device rules hold for the consumer: it can use the device if they allow it", "node", node.Path, "programs", cg.foreign)
+	}
 	env.Log.Info("Device passed on", "node", node.Path, "major", node.Major, "minor", node.Minor)
 	env.Ready()
 	select {
