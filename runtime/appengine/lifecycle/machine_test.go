@@ -306,6 +306,20 @@ func TestStop(t *testing.T) {
 	})
 }
 
+// A runtime that stops is not READY, although a stopped container alone would
+// not keep it from that.
+func TestShutdownStatus(t *testing.T) {
+	w := started(t, run("a", `,"group":"app"`)+run("b", `,"group":"app","status_goal":"READY"`), nil)
+	w.until(time.Second)
+	w.send(lifecycle.Shutdown{})
+	w.until(time.Minute)
+	w.expect("b", up+", 1s STOPPING, 1s STOPPED")
+	w.expect("system", "0s INSTALLED, 0s MOUNTED, 0s STARTING, 0s STARTED")
+	if w.m.Status() != pvctrl.StatusStarted {
+		t.Errorf("the system is %s", w.m.Status())
+	}
+}
+
 func userStopped(w *world, name string) bool {
 	for _, c := range w.m.Containers() {
 		if c.Name == name {

@@ -134,8 +134,8 @@ func (m *Machine) evaluateGroup(group int) {
 			s = min(s, u.status)
 		}
 	}
-	if m.groups[group] == s {
-		return
+	if m.groups[group] == s || m.closing && s > m.groups[group] {
+		return // what is stopped for good does not become READY by that
 	}
 	m.groups[group] = s
 	name := m.sys.Groups[group].Name
