@@ -74,6 +74,7 @@ func (c *child) run() error {
 		{"", c.mountEntries},
 		{"", c.mountCgroup},
 		{"", c.fillDev},
+		{"", c.export},
 		{"set up the console", c.setUpConsole},
 		{"change to the new root", c.pivot},
 		{"", c.identity},

@@ -27,6 +27,7 @@ type Container struct {
 	halt    syscall.Signal // of lxc.signal.halt, 0 without
 	stop    syscall.Signal
 	console console
+	exports []string // where they are; the starter's, then that of reap
 
 	mu   sync.Mutex // guards what follows
 	ttys []*os.File
@@ -156,6 +157,9 @@ func (c *Container) reap() {
 	}
 	<-c.settled
 	c.console.finish()
+	if err := c.hide(); err != nil {
+		c.log.Error("an export stays", "error", err)
+	}
 	c.mu.Lock()
 	ttys := c.ttys
 	c.ttys = nil

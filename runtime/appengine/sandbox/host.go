@@ -90,7 +90,7 @@ func Open(ctx context.Context, o Options) (_ *Host, err error) {
 	if err := checkKernel(); err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{o.RunDir, h.stage, o.VolDir} {
+	for _, dir := range []string{o.RunDir, h.stage, o.VolDir, h.ExportDir()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
@@ -209,7 +209,7 @@ func (h *Host) sweep(ctx context.Context) error {
 	if len(names) > 0 {
 		h.log.Info("containers of an earlier run are ended", "names", names)
 	}
-	return errors.Join(err, unmountBelow(h.opts.VolDir))
+	return errors.Join(err, unmountBelow(h.opts.VolDir), unmountBelow(h.ExportDir()))
 }
 
 func (h *Host) containers() []*Container {
@@ -240,7 +240,7 @@ func (h *Host) Close(ctx context.Context) error {
 	close(h.starts)
 	<-h.done
 	if h.lock != nil {
-		errs = append(errs, unmountBelow(h.opts.VolDir))
+		errs = append(errs, unmountBelow(h.opts.VolDir), unmountBelow(h.ExportDir()))
 	}
 	if h.groups != nil {
 		errs = append(errs, h.groups.Close())

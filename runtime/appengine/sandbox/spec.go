@@ -59,6 +59,9 @@ type Spec struct {
 	Overlay string
 	// Mounts come after those of Config.
 	Mounts []lxcconf.Mount
+	// Exports are paths of the container that others find below ExportDir, in a
+	// directory of its name. One that is missing ends the start.
+	Exports []string
 	// Group makes the environment variable container=pv-GROUP.
 	Group string
 	// Hostname is used when Config has none; Name by default.

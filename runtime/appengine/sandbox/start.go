@@ -138,6 +138,7 @@ func (h *Host) job(s Spec) (*job, error) {
 		Config: s.Config, Volumes: s.Volumes, Overlay: s.Overlay, Mounts: s.Mounts,
 		Hostname: s.Config.Hostname, Stage: h.stage, Rootless: h.rootless, MaxID: ^uint32(0) - 1,
 		CgroupFS: h.groups.Unified(),
+		Exports:  s.Exports,
 	}
 	if s.Config.Hostname == "" {
 		j.Hostname = s.Hostname
@@ -362,6 +363,10 @@ func (c *Container) follow(reports int, j *job, s Spec) error {
 			c.log.Warn(r.Warning)
 		case r.Console && len(files) == 1:
 			c.console.start(files[0], s.Console)
+		case r.Export != "":
+			if err := c.exported(r, files); err != nil {
+				return err
+			}
 		case r.TTYs > 0:
 			c.keep(files)
 		case r.Ready:

@@ -35,9 +35,10 @@ type job struct {
 	Rootless  bool
 	MaxID     uint32 // highest user and group that the user namespace knows
 	CgroupFS  bool   // there is a unified hierarchy to mount
-	Hold      bool   // wait for an answer before exec
-	PidMax    int    // kernel.pid_max of the pid namespace, where there is no group to count processes
-	ProcLimit int    // RLIMIT_NPROC, the same for a user namespace
+	Exports   []string
+	Hold      bool // wait for an answer before exec
+	PidMax    int  // kernel.pid_max of the pid namespace, where there is no group to count processes
+	ProcLimit int  // RLIMIT_NPROC, the same for a user namespace
 }
 
 // device is a node in the container's /dev.
@@ -54,6 +55,7 @@ type report struct {
 	Warning string `json:",omitempty"`
 	Error   string `json:",omitempty"`
 	Console bool   `json:",omitempty"` // a descriptor comes along
+	Export  string `json:",omitempty"` // its mount comes along
 	TTYs    int    `json:",omitempty"` // so many descriptors come along
 	Ready   bool   `json:",omitempty"` // exec comes next, with Hold after an answer
 }
