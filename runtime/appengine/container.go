@@ -7,7 +7,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
+	"github.com/pvkit/pvkit/runtime/appengine/hostinfo"
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox"
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox/lxcconf"
 	"github.com/pvkit/pvkit/runtime/appengine/storage"
@@ -23,7 +25,7 @@ func (c *cycle) place(ctx context.Context, rev *revision, d *definition) (*sandb
 	var vols []sandbox.Volume
 	images := d.Images
 	if d.Root != "" {
-		images = append([]string{d.rootImage()}, images...)
+		images = append([]string{d.Root}, images...)
 	}
 	for _, name := range images {
 		id := ""
@@ -95,6 +97,10 @@ func (c *cycle) spec(rev *revision, d *definition, m *sandbox.Mounted) (sandbox.
 	for name, dir := range c.shared {
 		s.Volumes[name] = dir
 	}
+	s.Exports = d.Shares
+	if d.HostFirmware {
+		s.Mounts = append(s.Mounts, firmware()...)
+	}
 	names, err := c.hosts(rev, d)
 	if err != nil {
 		return sandbox.Spec{}, err
@@ -132,10 +138,25 @@ func (c *cycle) pantavisor(rev string, d *definition) []lxcconf.Mount {
 	}
 }
 
+// firmware are the machine's firmware and the modules of its kernel, if it has
+// them (pv_lxc.c, pv_setup_lxc_container). A container whose root cannot be
+// written to and that has no directory for them goes without.
+func firmware() []lxcconf.Mount {
+	var mounts []lxcconf.Mount
+	for _, dir := range []string{"/lib/firmware", "/lib/modules/" + hostinfo.Release()} {
+		if isDir(dir) {
+			m := sandbox.Bind(dir, strings.TrimPrefix(dir, "/"), true, false)
+			m.Options = append(m.Options, "optional")
+			mounts = append(mounts, m)
+		}
+	}
+	return mounts
+}
+
 // share mounts the volumes that belong to the device, and says which paths of
 // configurations are which directories for every container.
 func (c *cycle) share(ctx context.Context, rev *revision) error {
-	c.shared = map[string]string{"/storage": c.store.Dir(), "/exports": c.run.path(exportDir)}
+	c.shared = map[string]string{"/storage": c.store.Dir(), "/exports": c.host.ExportDir()}
 	if len(rev.sys.Volumes) == 0 {
 		return nil
 	}

@@ -195,8 +195,3 @@ func (d *definition) readMdev(name string) error {
 	}
 	return nil
 }
-
-// rootImage is the file of a container's root-volume. "dm:" asks for a verity
-// device, which an appengine does not make: the digest of the image was
-// compared instead.
-func (d *definition) rootImage() string { return strings.TrimPrefix(d.Root, "dm:") }

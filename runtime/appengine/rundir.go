@@ -30,9 +30,8 @@ const (
 	userMeta   = "user-meta"
 	deviceMeta = "device-meta"
 	runLogs    = "logs"
-	workDir    = ".work"            // ours, with the next four below it
+	workDir    = ".work"            // ours, with the next three below it
 	fileDir    = workDir + "/files" // files that are about to get their place
-	exportDir  = workDir + "/exports"
 	hostsDir   = workDir + "/hosts" // an /etc/hosts for each container of a pool
 	sandboxDir = workDir + "/sandbox"
 )
@@ -61,7 +60,7 @@ func newRunDir(dir string) (*runDir, error) {
 		}
 	}
 	for name, mode := range map[string]fs.FileMode{
-		userMeta: 0o755, deviceMeta: 0o755, runLogs: 0o755, "phconfig": 0o755, workDir: 0o711, fileDir: 0o700, exportDir: 0o755, hostsDir: 0o755,
+		userMeta: 0o755, deviceMeta: 0o755, runLogs: 0o755, "phconfig": 0o755, workDir: 0o711, fileDir: 0o700, hostsDir: 0o755,
 	} {
 		if err := os.MkdirAll(r.path(name), mode); err != nil {
 			return nil, fmt.Errorf("make the run directory: %w", err)

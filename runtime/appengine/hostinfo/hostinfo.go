@@ -104,6 +104,15 @@ func (o *object) text() string {
 	return o.String() + "}"
 }
 
+// Release is that of the kernel, "" if it does not say.
+func Release() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
 // Uname is uname(2) as JSON.
 func Uname() string {
 	var u unix.Utsname

@@ -65,6 +65,7 @@ func Parse(state *pvrexport.State, opts Options) (*System, error) {
 	p := &parser{state: state, opts: opts, sys: &System{}}
 	p.opts.GoalTimeout = cmp.Or(p.opts.GoalTimeout, DefaultGoalTimeout)
 	p.device()
+	p.objects()
 	p.containers()
 	p.assignGroups()
 	p.inherit()
@@ -95,6 +96,19 @@ func (p *parser) add(d diag.Diagnostic) {
 func (p *parser) file(key string) (node, bool) {
 	v, ok := p.state.Get(key)
 	return node{p: p, file: key, raw: json.RawMessage(v.JSON())}, ok
+}
+
+// objects looks for files that are neither an object nor JSON. Only a key that
+// ends in .json has its content in the state (system1_parse_objects).
+func (p *parser) objects() {
+	for key, v := range p.state.All() {
+		_, isObject := v.Object()
+		if key == pvrexport.SpecKey || isObject || strings.HasSuffix(key, ".json") || strings.HasPrefix(key, "_sigs/") {
+			continue
+		}
+		n, _ := p.file(key)
+		n.errorf("object", "write the 64 lower-case digits of its SHA-256, or give the key a name that ends in .json", "is %s, not the digest of an object", n.show())
+	}
 }
 
 // containers reads every run.json. Their order is that of the keys, which is

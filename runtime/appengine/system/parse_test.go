@@ -46,6 +46,13 @@ func TestErrors(t *testing.T) {
 		"roles null":      {run("a", `,"roles":null`), `a/run.json: roles: is null`},
 		"a role":          {run("a", `,"roles":["mgmt",5]`), `a/run.json: roles[1]: is 5 (write a string)`},
 		"volumes":         {run("a", `,"volumes":{}`), `a/run.json: volumes: is an object (write an array of strings)`},
+		"config":          {`,"a/run.json":{"name":"a","type":"lxc","config":"../b/lxc.container.conf"}`, `a/run.json: config: "../b/lxc.container.conf" leads out of the container's part`},
+		"absolute config": {`,"a/run.json":{"name":"a","type":"lxc","config":"/etc/passwd"}`, `a/run.json: config: "/etc/passwd" leads out of`},
+		"root volume":     {run("a", `,"root-volume":"../../objects"`), `a/run.json: root-volume: "../../objects" cannot be an image's name (write a plain file name`},
+		"images":          {run("a", `,"volumes":["x","b/c"]`), `a/run.json: volumes[1]: "b/c" cannot be an image's name`},
+		"image empty":     {run("a", `,"volumes":["dm:"]`), `a/run.json: volumes[0]: "" cannot be an image's name`},
+		"no object id":    {run("a", ``) + `,"a/lxc.container.conf":"abc"`, `a/lxc.container.conf: is "abc", not the digest of an object (write the 64 lower-case digits`},
+		"object inline":   {run("a", ``) + `,"a/notes.txt":{"x":1}`, `a/notes.txt: is an object, not the digest of an object`},
 		"volume name":     {run("a", `,"storage":{"../x":{"persistence":"boot"}}`), `a/run.json: storage.../x: "../x" cannot be a volume's name`},
 		"volume's disk":   {run("a", `,"storage":{"x":{"persistence":"boot","disk":"d"}}`), `a/run.json: storage.x.disk: there is no disk "d"`},
 		"recovery":        {run("a", `,"auto_recovery":"always"`), `a/run.json: auto_recovery: is "always" (write an object)`},
@@ -99,6 +106,8 @@ func TestFindings(t *testing.T) {
 		"services key":     {run("a", `,"services":{"require":[]}`), `services.require: the runtime ignores this key (did you mean "required"?)`},
 		"network mode":     {run("a", `,"network":{"mode":"bridge"}`), `neither a pool nor a mode that the runtime knows`},
 		"pool":             {device(twoGroups+`,"network":{"pools":{"internal":{"bridge":"b","subnet":"10.0.0.0/24","gateway":"10.0.0.1"}}}`) + run("a", `,"network":{"pool":"interal"}`), `network.pool: there is no pool "interal"; the container will be refused (did you mean "internal"?)`},
+		"exports":          {run("a", `,"exports":"/run"`), `a/run.json: warning: exports: is "/run"; nothing is exported (write an array of paths`},
+		"exports entry":    {run("a", `,"exports":["/run",5,""]`), `exports[1]: is 5; it is not exported`},
 		"dev-log":          {run("a", `,"dev-log":"yes"`), `dev-log: is "yes"; false is used`},
 		"unless-stopped":   {run("a", `,"auto_recovery":{"policy":"unless-stopped"}`), `does not act on unless-stopped`},
 		"policy":           {run("a", `,"auto_recovery":{"policy":"sometimes"}`), `"sometimes" is not a policy; no is used`},
@@ -225,22 +234,22 @@ func TestRunJSON(t *testing.T) {
 	s := parse(t, state(device(twoGroups+`,"disks":[{"name":"inner","type":"volume-disk","default":"yes","aliases":["old"]},{"name":"outer","type":"dual","disks":["x","y"]}],
 		"volumes":{"pv--devmeta":{"persistence":"permanent"}},
 		"network":{"pools":{"p":{"type":"bridge","bridge":"br0","subnet":"10.0.3.7/24","gateway":"10.0.3.1","nat":true},"q":{"type":"macvlan","parent":"eth0","subnet":"10.0.4.0/24","gateway":"10.0.4.1"}}}`)+
-		run("a", `,"group":"one","root-volume":"root.squashfs","volumes":["extra.squashfs"],"roles":{"mgmt":{}},
+		run("a", `,"group":"one","root-volume":"dm:root.squashfs","volumes":["extra.squashfs","dm:more.squashfs"],"roles":{"mgmt":{}},
 		"storage":{"data":{"persistence":"permanent","disk":"old"},"lxc-overlay":{"persistence":"boot","disk":"outer"}},
 		"drivers":{"required":["r"],"optional":["o"],"manual":["m"]},
 		"network":{"pool":"p","ip":"10.0.3.9/24","mac":"02:00:00:00:00:01","hostname":"h"},
-		"logs":[{"file":"/var/log/x","maxsize":100}],"exports":[],"dev-log":true,"automodfw":"no",
+		"logs":[{"file":"/var/log/x","maxsize":100}],"exports":["run/x","/b/../c"],"dev-log":true,"automodfw":"no",
 		"services":{"optional":[{"name":"two"}],"required":[{"name":"one","role":"r","interface":"i","target":"/t","type":"unix"}]}`)))
 	c := s.Container("a")
 	want := &system.Container{
 		Name: "a", Group: s.Groups[0], StatusGoal: pvctrl.StatusStarted, RestartPolicy: system.RestartContainer,
 		Recovery: system.Recovery{Policy: system.RecoverNo}, Roles: []string{"mgmt"},
-		Config: "lxc.container.conf", Root: "root.squashfs", Images: []string{"extra.squashfs"},
+		Config: "lxc.container.conf", Root: "root.squashfs", Images: []string{"extra.squashfs", "more.squashfs"},
 		Storage:  []system.Volume{{"data", system.Permanent, "inner"}, {"lxc-overlay", system.Boot, "outer"}},
 		Requires: []system.Requirement{{Name: "one", Required: true, Type: "unix", Role: "r", Interface: "i", Target: "/t"}, {Name: "two"}},
 		Drivers:  []system.Driver{{"r", system.DriverRequired}, {"o", system.DriverOptional}, {"m", system.DriverManual}},
 		Network:  c.Network, Logs: []map[string]string{{"file": "/var/log/x", "maxsize": "100"}},
-		ExportMount: true, DevLog: true,
+		Shares: []string{"/run/x", "/c"}, DevLog: true,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -41,15 +43,19 @@ func (p *parser) run(n node, dir string) *Container {
 	if r := o.get("auto_recovery"); !r.null() {
 		c.Recovery = recovery(r)
 	}
-	c.Config = o.text("config")
-	c.Root = o.text("root-volume")
-	c.Images = o.get("volumes").strs("volumes")
+	c.Config = configFile(o)
+	if root := o.text("root-volume"); root != "" {
+		c.Root = image(o.get("root-volume"), root)
+	}
+	for i, name := range o.get("volumes").strs("volumes") {
+		c.Images = append(c.Images, image(o.get("volumes").child(fmt.Sprintf("[%d]", i), nil), name))
+	}
 	c.Storage = p.volumes(o.get("storage"))
 	c.Requires = requirements(o.get("services"))
 	c.Drivers = drivers(o.get("drivers"))
 	c.Network = p.network(o.get("network"))
 	c.Logs = loggers(o.get("logs"))
-	_, c.ExportMount = o.get("exports").array()
+	c.Shares = shares(o.get("exports"))
 	if d := o.get("dev-log"); !d.null() {
 		c.DevLog = devLog(d, c.DevLog)
 	}
@@ -157,6 +163,48 @@ func roles(n node) []string {
 			out = append(out, name)
 		case name != RoleMgmt && name != "nobody":
 			n.warnf("roles", `the roles are "mgmt" and "nobody"`, "%q is not a role; it gives no right", name)
+		}
+	}
+	return out
+}
+
+// configFile is the name of the LXC configuration, which lies in the container's
+// part of the state.
+func configFile(o object) string {
+	name := o.text("config")
+	if name != "" && !filepath.IsLocal(name) {
+		o.get("config").errorf("config", "write a file of the container, such as lxc.container.conf", "%q leads out of the container's part of the state", name)
+	}
+	return name
+}
+
+// image is the name of an image's file without the "dm:" in front, which asks
+// for a verity device; instead of making one the image's digest was compared.
+func image(n node, name string) string {
+	name = strings.TrimPrefix(name, "dm:")
+	if name != path.Base(name) || name == "." || name == ".." || name == "/" {
+		n.errorf("volumes", "write a plain file name, such as root.squashfs", "%q cannot be an image's name", name)
+	}
+	return name
+}
+
+// shares reads the paths that a container shows to others. The device's hook
+// skips what is none.
+func shares(n node) []string {
+	if n.null() {
+		return nil
+	}
+	elems, ok := n.array()
+	if !ok {
+		n.warnf("exports", `write an array of paths, for example ["/run/dbus"]`, "is %s; nothing is exported", n.show())
+		return nil
+	}
+	var out []string
+	for _, e := range elems {
+		if name, ok := e.str(); ok && name != "" && !strings.Contains(name, "\x00") {
+			out = append(out, path.Clean("/"+name))
+		} else {
+			e.warnf("exports", "write a path inside the container", "is %s; it is not exported", e.show())
 		}
 	}
 	return out

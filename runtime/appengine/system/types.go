@@ -51,9 +51,9 @@ type Container struct {
 	Network  *Network      // nil: as the LXC configuration says
 	Logs     []map[string]string
 
-	ExportMount  bool // mount hook that shares paths below /exports
-	DevLog       bool // bind /dev/log
-	HostFirmware bool // mount the host's modules and firmware (automodfw)
+	Shares       []string // paths that others mount from /exports/<name>/
+	DevLog       bool     // bind /dev/log
+	HostFirmware bool     // mount the host's modules and firmware (automodfw)
 }
 
 // HasRole reports whether the container has a role.
