@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -70,6 +72,14 @@ Exit codes: 0 stopped or powered off, 2 failure, 64 usage.`,
 	fl.StringVar(&f.xconnect, "xconnect", "", "the pv-xconnect `program` that links containers, or none (default: beside pvkit, or on PATH)")
 	fl.StringArrayVar(&f.set, "set", nil, "a setting of the runtime, `KEY=VALUE`, such as PV_LOG_LEVEL=5; may be repeated")
 	_ = c.MarkFlagDirname("state")
+	_ = c.RegisterFlagCompletionFunc("set", func(*cobra.Command, []string, string) (words []string, _ cobra.ShellCompDirective) {
+		for _, s := range pvconf.New().List() {
+			if strings.HasPrefix(s.Key, "PV_") {
+				words = append(words, s.Key+"=")
+			}
+		}
+		return words, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	})
 	return c
 }
 
@@ -99,10 +109,14 @@ func up(ctx context.Context, env Env, f upFlags, args []string) error {
 	if opts.XConnect, err = findMesh(env, f.xconnect); err != nil {
 		return err
 	}
+	release, err := ownState(dir)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if f.state == "" {
-		// Refused while another one runs there.
 		if err := appengine.Forget(opts); err != nil {
-			return fmt.Errorf("%w; to run another one beside it, say --state", err)
+			return err
 		}
 	}
 	exports := filepath.Join(dir, "exports")
@@ -110,18 +124,47 @@ func up(ctx context.Context, env Env, f upFlags, args []string) error {
 		return err
 	}
 	opts.Exports = []string{exports}
+	leftOut, err := forHere(ctx, exports)
+	if err != nil {
+		return err
+	}
 	// Whoever reads what we print may end first. That stops us in order; by
 	// default it would kill us, and the containers' mounts would stay.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	view := newUpView(env, f, opts)
+	view.names = given.names()
 	if view.w, err = program.Output(env.Stdout, stop); err != nil {
 		return err
+	}
+	if len(leftOut) > 0 {
+		view.event(appengine.Event{Time: time.Now(), Kind: appengine.EventNote,
+			Text: "left out, as they are for another machine and others for this one: " + strings.Join(leftOut, ", ")})
 	}
 	opts.Watch, opts.Stdout = view.event, view.w
 	_, err = appengine.Run(ctx, opts)
 	view.finish()
 	return given.explain(err)
+}
+
+// ownState takes the directory for this process: what is built for one run must
+// not be another one's.
+func ownState(dir string) (release func(), err error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = fmt.Errorf("another pvkit up runs in %s: to run one beside it, say --state and another directory", dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { f.Close() }, nil // and with it the lock
 }
 
 // upState is the directory for everything of a run.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,6 +21,7 @@ import (
 type inputs struct {
 	definitions []string
 	bundles     []string
+	links       map[string]string // where collect has put a bundle, and the bundle
 }
 
 // upInputs sorts the arguments.
@@ -27,7 +29,7 @@ func upInputs(args []string) (*inputs, error) {
 	if len(args) == 0 {
 		args = []string{"."}
 	}
-	in := &inputs{}
+	in := &inputs{links: map[string]string{}}
 	for _, arg := range args {
 		st, err := os.Stat(arg)
 		switch {
@@ -117,8 +119,18 @@ func (in *inputs) collect(ctx context.Context, env Env, jobs int, dir string) er
 		if err := os.Symlink(abs, link); err != nil {
 			return err
 		}
+		in.links[link] = file
 	}
 	return nil
+}
+
+// names puts what somebody gave into a text instead of the links to it.
+func (in *inputs) names() *strings.Replacer {
+	var pairs []string
+	for _, link := range slices.Backward(slices.Sorted(maps.Keys(in.links))) { // a.tgz.1 before a.tgz
+		pairs = append(pairs, link, in.links[link])
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 func (in *inputs) build(ctx context.Context, env Env, jobs int, dir string) error {
@@ -150,10 +162,8 @@ func (in *inputs) build(ctx context.Context, env Env, jobs int, dir string) erro
 
 // explain names the file that somebody gave instead of the link to it.
 func (in *inputs) explain(err error) error {
-	if bad, ok := errors.AsType[*enginestore.ApplyError](err); ok {
-		if to, lerr := os.Readlink(bad.File); lerr == nil {
-			return fmt.Errorf("%s cannot be run: %w", to, bad.Err)
-		}
+	if bad, ok := errors.AsType[*enginestore.ApplyError](err); ok && in.links[bad.File] != "" {
+		return fmt.Errorf("%s cannot be run: %w", in.links[bad.File], bad.Err)
 	}
 	return err
 }

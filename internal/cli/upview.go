@@ -25,12 +25,11 @@ type upView struct {
 	live    bool
 	width   int
 	storage string
-	socket  string
+	names   *strings.Replacer // of files
 
 	rows  []upRow
 	links []pvctrl.Link
 	drawn int
-	ready time.Time
 	began time.Time
 }
 
@@ -54,6 +53,7 @@ func newUpView(env Env, f upFlags, opts appengine.Options) *upView {
 
 // event shows one.
 func (v *upView) event(e appengine.Event) {
+	e.Text = v.names.Replace(e.Text)
 	if v.json {
 		if b, err := json.Marshal(e); err == nil {
 			_, _ = v.w.Write(append(b, '\n'))
@@ -76,18 +76,21 @@ func (v *upView) stamp(t time.Time) string {
 func (v *upView) note(e appengine.Event) string {
 	switch e.Kind {
 	case appengine.EventServing:
-		v.socket = e.Text
 		return fmt.Sprintf("pv-ctrl answers: pvcontrol -s %s ls", e.Text)
 	case appengine.EventContainer:
-		v.row(e)
-		if v.live || e.Status == "INSTALLED" || e.Status == "MOUNTED" || e.Status == "BLOCKED" {
-			return "" // the table has it, or it is on its way
+		was := v.row(e)
+		onItsWay := e.Status == "INSTALLED" || e.Status == "MOUNTED" || e.Status == "BLOCKED"
+		ended := e.Status == "STOPPED" && was != "STOPPING" // by itself
+		if onItsWay || v.live && !ended {
+			return "" // the table has it
+		}
+		if e.Status == "RECOVERING" {
+			e.Text = "" // it was said before
 		}
 	case appengine.EventSystem:
 		if e.Status != "READY" {
 			return ""
 		}
-		v.ready = e.Time
 		return fmt.Sprintf("READY: revision %s; what it says: pvkit logs -f --storage %s", e.Revision, v.storage)
 	case appengine.EventLinks:
 		return v.newLinks(e.Links)
@@ -97,17 +100,16 @@ func (v *upView) note(e appengine.Event) string {
 	return e.String()
 }
 
-func (v *upView) row(e appengine.Event) {
+// row remembers a container's status and returns the one it had.
+func (v *upView) row(e appengine.Event) (was string) {
 	i := slices.IndexFunc(v.rows, func(r upRow) bool { return r.name == e.Container })
 	if i < 0 {
 		i = len(v.rows)
 		v.rows = append(v.rows, upRow{name: e.Container})
 	}
-	pid := e.PID
-	if e.Status == "STOPPED" || e.Status == "RECOVERING" {
-		pid = 0
-	}
-	v.rows[i] = upRow{e.Container, e.Status, pid, e.Time}
+	was = v.rows[i].status
+	v.rows[i] = upRow{e.Container, e.Status, e.PID, e.Time}
+	return was
 }
 
 // newLinks says which links have become possible.
