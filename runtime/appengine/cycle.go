@@ -96,6 +96,7 @@ func (c *cycle) begin(ctx context.Context, rev string) error {
 	for _, p := range problems {
 		c.note("settings: " + p.Error())
 	}
+	c.checkLogFormats()
 	if err := c.credentials(); err != nil {
 		return err
 	}
@@ -181,6 +182,18 @@ func (c *cycle) configureLogs() {
 		return
 	}
 	c.logs.Configure(conf)
+	c.checkLogFormats()
+}
+
+// checkLogFormats says which times will not be in the log.
+func (c *cycle) checkLogFormats() {
+	for _, key := range []settings.Key{
+		settings.LogFiletreeTimestampFormat, settings.LogSinglefileTimestampFormat, settings.LogStdoutTimestampFormat,
+	} {
+		if err := logs.CheckTimeFormat(c.settings.Text(key)); err != nil {
+			c.note(fmt.Sprintf("%s: %v", key, err))
+		}
+	}
 }
 
 // logConfig reads the log server's settings.

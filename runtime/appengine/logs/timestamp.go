@@ -1,6 +1,9 @@
 package logs
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +29,19 @@ func appendTime(b []byte, t time.Time, name string) ([]byte, bool) {
 		format = format[1:] // the character between, usually a colon
 	}
 	return strftime(b, t, format), true
+}
+
+// CheckTimeFormat says what is wrong with the name of a time format. Lines have
+// "--" for a time in a format that is not known.
+func CheckTimeFormat(name string) error {
+	if name == "" {
+		return nil
+	}
+	if _, ok := appendTime(nil, time.Time{}, name); ok {
+		return nil
+	}
+	return fmt.Errorf("%q is no format for times: want strftime: and a format of strftime(3), such as \"strftime:%%F %%T\", or one of %s",
+		name, strings.Join(slices.Sorted(maps.Keys(goFormats)), ", "))
 }
 
 // layouts are the conversions of strftime(3) that Go's own layouts say.
