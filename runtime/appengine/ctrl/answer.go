@@ -46,8 +46,11 @@ func (s *Server) answer(c *conn, h *head, b *body) *reply {
 	}
 	e := route.refuse(err)
 	log := s.o.Log.Debug
-	if e == route.Failed {
+	switch _, state := errors.AsType[*StateError](err); {
+	case e == route.Failed:
 		log = s.o.Log.Error
+	case state:
+		log = s.o.Log.Warn // the reply says that it is wrong, and only the log what
 	}
 	log("a request is refused", "caller", caller.Name, "method", h.method, "target", brief(h.target), "status", e.Status, "error", err)
 	return refusal(e)

@@ -78,14 +78,24 @@ var prefixes = []prefixSetter{
 	{"lxc.prlimit.", (*parser).prlimit},
 	{"lxc.sysctl.", func(p *parser, rest, v string) { p.c.Sysctl = append(p.c.Sysctl, Setting{0, rest, v, p.line}) }},
 	{"lxc.net.", (*parser).net},
-	{"lxc.hook.", func(p *parser, _, v string) { p.warn("hooks are not run: %q ignored", shorten(v)) }},
-	{"lxc.seccomp.", func(p *parser, _, _ string) { p.warn("seccomp is not set up: the container may use every system call") }},
-	{"lxc.apparmor.", func(p *parser, _, _ string) { p.warn("AppArmor is not set up: ignored") }},
-	{"lxc.selinux.", func(p *parser, _, _ string) { p.warn("SELinux is not set up: ignored") }},
+	{"lxc.hook.", unless("hooks are not run", "version")},
+	{"lxc.seccomp.", unless("seccomp is not set up: the container may use every system call", "allow_nesting")},
+	{"lxc.apparmor.", unless("AppArmor is not set up", "allow_nesting", "allow_incomplete", "unconfined", "unchanged")},
+	{"lxc.selinux.", unless("SELinux is not set up")},
 	{"lxc.log.", func(p *parser, _, _ string) { p.warn("the runtime has its own log: ignored") }},
 	{"lxc.console.", func(p *parser, _, _ string) { p.warn("the runtime keeps the console's log: ignored") }},
 	{"lxc.namespace.share.", func(p *parser, _, _ string) { p.warn("namespaces are not shared between containers: ignored") }},
 	{"lxc.start.", func(p *parser, _, _ string) { p.warn("groups and goals say what starts: ignored") }},
+}
+
+// unless warns about keys of something that we do not do, but not where a value
+// is empty, or a key or value among the others asks for nothing.
+func unless(message string, nothing ...string) func(p *parser, rest, value string) {
+	return func(p *parser, rest, value string) {
+		if value != "" && !slices.Contains(nothing, rest) && !slices.Contains(nothing, value) {
+			p.warn("%s: %q ignored", message, shorten(value))
+		}
+	}
 }
 
 func (p *parser) rootfs(v string) {

@@ -121,17 +121,21 @@ func TestNet(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	for line, want := range map[string]string{
-		"hello":                         `line 1: hello: is no key of lxc's, which start with "lxc.": ignored`,
-		"lxc.new.key = 1":               "line 1: lxc.new.key: is not known here: ignored",
-		"lxc.hook.mount = /x":           `line 1: lxc.hook.mount: hooks are not run: "/x" ignored`,
-		"lxc.seccomp.profile = /x":      "line 1: lxc.seccomp.profile: seccomp is not set up: the container may use every system call",
-		"lxc.environment = HOME":        `line 1: lxc.environment: "HOME" has no value, and the host's environment is not handed on: ignored`,
-		"lxc.log.file = /pv/logs/a.log": "line 1: lxc.log.file: the runtime has its own log: ignored",
-		"lxc.cgroup.dir.container = x":  "line 1: lxc.cgroup.dir.container: the runtime names the cgroups: ignored",
-		"lxc.include = /etc/lxc.conf":   "line 1: lxc.include: a file outside the export is not read: ignored",
-		"lxc.namespace.share.net = 1":   "line 1: lxc.namespace.share.net: namespaces are not shared between containers: ignored",
-		"lxc.cgroup.relative = 1":       "",
-		"lxc.console.path = /dev/tty1":  `line 1: lxc.console.path: only "none" is supported: the console goes to the log`,
+		"hello":                             `line 1: hello: is no key of lxc's, which start with "lxc.": ignored`,
+		"lxc.new.key = 1":                   "line 1: lxc.new.key: is not known here: ignored",
+		"lxc.hook.mount = /x":               `line 1: lxc.hook.mount: hooks are not run: "/x" ignored`,
+		"lxc.seccomp.profile = /x":          "line 1: lxc.seccomp.profile: seccomp is not set up: the container may use every system call: \"/x\" ignored",
+		"lxc.apparmor.profile = lxc-a":      `line 1: lxc.apparmor.profile: AppArmor is not set up: "lxc-a" ignored`,
+		"lxc.apparmor.profile = unconfined": "",
+		"lxc.seccomp.profile =":             "",
+		"lxc.hook.version = 1":              "",
+		"lxc.environment = HOME":            `line 1: lxc.environment: "HOME" has no value, and the host's environment is not handed on: ignored`,
+		"lxc.log.file = /pv/logs/a.log":     "line 1: lxc.log.file: the runtime has its own log: ignored",
+		"lxc.cgroup.dir.container = x":      "line 1: lxc.cgroup.dir.container: the runtime names the cgroups: ignored",
+		"lxc.include = /etc/lxc.conf":       "line 1: lxc.include: a file outside the export is not read: ignored",
+		"lxc.namespace.share.net = 1":       "line 1: lxc.namespace.share.net: namespaces are not shared between containers: ignored",
+		"lxc.cgroup.relative = 1":           "",
+		"lxc.console.path = /dev/tty1":      `line 1: lxc.console.path: only "none" is supported: the console goes to the log`,
 	} {
 		got := ""
 		for _, w := range parse(t, line).Warnings {
