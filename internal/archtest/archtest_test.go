@@ -78,7 +78,7 @@ var table = []rule{
 	{"runtime/appengine/sandbox/lxcconf", []string{"pvrexport/manifest"}, []string{"golang.org/x/sys"}},
 	{"runtime/appengine/sandbox/cgroup", []string{"internal/devcgroup"}, []string{"golang.org/x/sys"}},
 	{"runtime/appengine/sandbox/*", nil, []string{"golang.org/x/sys"}},
-	{"internal/cli", []string{"*", "*/*", "*/*/*"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
+	{"internal/cli", []string{"*", "*/*", "*/*/*", "runtime/appengine/sandbox/*"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
 	{"internal/difftest", []string{"internal/program", "internal/testreq"}, nil},
 	{"internal/*", []string{"internal/diag", "internal/testreq"}, []string{"golang.org/x/sys"}},
 }
