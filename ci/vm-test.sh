@@ -26,7 +26,7 @@ The exit code is 0 if every package's tests pass, 1 if not, 2 if the guest did n
 USAGE
 }
 
-kernel= modules= out= args=-test.v load= layout=v2
+kernel= modules= out= args=-test.v load= layout=v2 accel=tcg,thread=multi
 while getopts k:m:o:a:d:bh opt; do
   case $opt in
   k) kernel=$OPTARG ;; m) modules=$(realpath "$OPTARG") ;; o) out=$OPTARG ;; a) args=$OPTARG ;;
@@ -38,90 +38,78 @@ shift $((OPTIND - 1))
 for tool in qemu-system-x86_64 busybox go; do
   command -v $tool >/dev/null || { echo "vm-test: $tool is missing" >&2; exit 2; }
 done
-busybox=$(command -v busybox)
+b=$(command -v busybox) release=$(basename "$modules")
 out=${out:-$(mktemp -d "${TMPDIR:-/tmp}/vm-test.XXXXXX")}
-mkdir -p "$out"
-out=$(realpath "$out")
-rm -f "$out"/*.test "$out"/*.log "$out"/result
-release=$(basename "$modules")
+mkdir -p "$out" && out=$(realpath "$out") && rm -f "$out"/*.test "$out"/*.log "$out"/result
 
 # The binaries are made here. What they build themselves finds our caches.
 export CGO_ENABLED=0
 {
-  printf 'export PATH=%s:/usr/sbin:/sbin HOME=%s CGO_ENABLED=0\n' "$PATH" "$HOME"
-  printf 'export GOCACHE=%s GOMODCACHE=%s GOFLAGS=-mod=readonly GOPROXY=off\n' "$(go env GOCACHE)" "$(go env GOMODCACHE)"
-  printf 'export PVKIT_REQUIRE="%s"\nulimit -n 65536\nfailed=0\n' "${PVKIT_REQUIRE:-}"
+  echo "export PATH=$PATH:/usr/sbin:/sbin HOME=$HOME CGO_ENABLED=0 PVKIT_REQUIRE='${PVKIT_REQUIRE:-}'"
+  echo "export GOCACHE=$(go env GOCACHE) GOMODCACHE=$(go env GOMODCACHE) GOFLAGS=-mod=readonly GOPROXY=off"
+  echo 'ulimit -n 65536; failed=0'
   go list -f '{{.Dir}} {{.ImportPath}}' "$@" | while read -r dir path; do
-    name=$(echo "${path#*/*/*/}" | tr / -)
-    go test -c -o "$out/$name.test" "$path" >&2
-    [ -e "$out/$name.test" ] || continue
-    printf 'cd %s && %s/%s.test %s >%s/%s.log 2>&1 </dev/null || failed=1; tail -n 1 %s/%s.log | sed "s|^|%s: |"\n' \
-      "$dir" "$out" "$name" "$args" "$out" "$name" "$out" "$name" "$path"
+    name=$out/$(echo "${path#*/*/*/}" | tr / -)
+    go test -c -o "$name.test" "$path" >&2
+    [ -e "$name.test" ] || continue # no tests
+    echo "cd $dir; $name.test $args >$name.log 2>&1 </dev/null || failed=1; echo $path: \$(tail -n 1 $name.log)"
   done
-  printf 'echo $failed >%s/result\n' "$out"
+  echo "echo \$failed >$out/result"
 } >"$out/run"
 
-# The guest's first process loads what it needs for the machine's files.
+# The guest's first process gets at the machine's files and goes over to them.
 fs=$out/initramfs
 rm -rf "$fs"
 mkdir -p "$fs/bin" "$fs/proc" "$fs/host" "$fs/ram" "$fs/root" "$fs/lib/modules/$release"
-for f in "$busybox" $(ldd "$busybox" 2>/dev/null | grep -o '/[^ ]*'); do
-  mkdir -p "$fs$(dirname "$f")"
-  cp -L "$f" "$fs$f"
+for f in "$b" $(ldd "$b" 2>/dev/null | grep -o '/[^ ]*'); do
+  install -D "$f" "$fs$f"
 done
-ln -sf "$busybox" "$fs/bin/sh"
+ln -sf "$b" "$fs/bin/sh"
 cp "$modules"/modules.* "$fs/lib/modules/$release/"
-for m in virtio_pci 9pnet_virtio 9p overlay; do # with what they need: modules.dep
+for m in virtio_pci 9pnet_virtio 9p overlay; do # with what they need
   sed -n "s|^\([^:]*/$m\.ko[^:]*\): *|\1 |p" "$modules/modules.dep"
-done | tr ' ' '\n' | sort -u | while read -r m; do
-  [ -n "$m" ] || continue
-  mkdir -p "$fs/lib/modules/$release/$(dirname "$m")"
-  cp "$modules/$m" "$fs/lib/modules/$release/$m"
+done | tr ' ' '\n' | grep . | sort -u | while read -r m; do
+  install -D "$modules/$m" "$fs/lib/modules/$release/$m"
 done
 cat >"$fs/init" <<INIT
 #!/bin/sh
-b=$busybox
-\$b mount -t proc proc /proc
-for m in virtio_pci 9pnet_virtio 9p overlay; do \$b modprobe \$m; done
+$b --install -s /bin 2>/dev/null
+mount -t proc proc /proc
+for m in virtio_pci 9pnet_virtio 9p overlay; do modprobe \$m; done
 share=trans=virtio,version=9p2000.L,msize=262144,cache=loose
-\$b mount -t 9p -o ro,\$share machine /host
-\$b mount -t tmpfs -o mode=755,size=90% tmpfs /ram
-\$b mkdir /ram/up /ram/work
-\$b mount -t overlay -o lowerdir=/host,upperdir=/ram/up,workdir=/ram/work overlay /root
+mount -t 9p -o ro,\$share machine /host
+mount -t tmpfs -o mode=755,size=90% tmpfs /ram
+mkdir /ram/up /ram/work
+mount -t overlay -o lowerdir=/host,upperdir=/ram/up,workdir=/ram/work overlay /root
 cd /root
-\$b mount -t proc proc proc
-\$b mount -t sysfs sysfs sys
-\$b mount -t devtmpfs devtmpfs dev
-\$b mkdir -p dev/pts dev/shm lib/modules/$release .$out
-\$b mount -t devpts -o mode=600,ptmxmode=000 devpts dev/pts
-for d in dev/shm tmp run; do \$b mount -t tmpfs -o mode=1777 tmpfs \$d; done
-\$b chmod 755 run
-\$b mkdir -p .$out
-\$b mount -t 9p -o ro,\$share modules lib/modules/$release
-\$b mount -t 9p -o \$share out .$out
-\$b ln -sf $busybox sbin/modprobe
-\$b ip link set lo up
-if [ $layout = v2 ]; then
-  \$b mount -t cgroup2 cgroup2 sys/fs/cgroup
-else
-  \$b mount -t tmpfs -o mode=755 tmpfs sys/fs/cgroup
+for k in proc sysfs:sys devtmpfs:dev; do mount -t \${k%:*} \${k%:*} \${k#*:}; done
+mkdir -p dev/pts dev/shm lib/modules/$release
+mount -t devpts -o mode=600,ptmxmode=000 devpts dev/pts
+for d in dev/shm tmp run; do mount -t tmpfs -o mode=1777 tmpfs \$d; done
+chmod 755 run
+mkdir -p .$out
+mount -t 9p -o ro,\$share modules lib/modules/$release
+mount -t 9p -o \$share out .$out
+ln -sf $b sbin/modprobe
+ip link set lo up
+v2=sys/fs/cgroup
+if [ $layout = hybrid ]; then
+  mount -t tmpfs -o mode=755 tmpfs \$v2
   for c in cpu cpuacct cpuset memory devices freezer blkio pids; do
-    \$b mkdir sys/fs/cgroup/\$c
-    \$b mount -t cgroup -o \$c cgroup sys/fs/cgroup/\$c
+    mkdir \$v2/\$c && mount -t cgroup -o \$c cgroup \$v2/\$c
   done
-  \$b mkdir sys/fs/cgroup/unified
-  \$b mount -t cgroup2 cgroup2 sys/fs/cgroup/unified
+  v2=\$v2/unified
+  mkdir \$v2
 fi
-exec \$b switch_root /root $busybox sh -c 'for m in loop squashfs $load; do modprobe \$m; done
-  $busybox sh $out/run; sync; echo o >/proc/sysrq-trigger; sleep 100'
+mount -t cgroup2 cgroup2 \$v2
+exec switch_root /root $b sh -c 'for m in loop squashfs $load; do modprobe \$m; done
+  $b sh $out/run; sync; echo o >/proc/sysrq-trigger; sleep 100'
 INIT
 chmod 755 "$fs/init"
 (cd "$fs" && find . | busybox cpio -o -H newc 2>/dev/null | gzip -1) >"$out/initramfs.gz"
-rm -rf "$fs"
 
 echo "vm-test: $release, cgroup $layout, logs in $out"
-accel=tcg,thread=multi
-[ -w /dev/kvm ] && accel=kvm
+[ ! -w /dev/kvm ] || accel=kvm
 nice qemu-system-x86_64 -accel "${ACCEL:-$accel}" -cpu max,arch-capabilities=off -smp "${CPUS:-2}" -m "${MEMORY:-3072}" \
   -nodefaults -no-user-config -display none -no-reboot -serial stdio \
   -kernel "$kernel" -initrd "$out/initramfs.gz" -append "console=ttyS0 quiet panic=-1" \

@@ -27,6 +27,9 @@
 //     controller the number of processes is limited by the pid namespace, to
 //     300 or more, from Linux 6.14 on, and before that not at all; without any
 //     group a container's processes are known by its namespaces;
+//   - rules on devices (lxc.cgroup.devices, lxc.cgroup2.devices) go to v1's
+//     controller or into a BPF program on v2; where neither may be used each is
+//     a warning;
 //   - without CAP_SYS_ADMIN containers run in user namespaces: images are
 //     unpacked and belong to this user, devices are the host's nodes, /sys is
 //     the host's unless the network is the container's own, there is one user

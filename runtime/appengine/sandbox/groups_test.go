@@ -205,6 +205,40 @@ func pidsMax() string {
 	return "lxc.cgroup2.pids.max"
 }
 
+// A container may limit what it runs in groups of its own, and lifts none of its
+// own limits with that.
+func TestNestedLimits(t *testing.T) {
+	b := open(t)
+	if data, _ := os.ReadFile("/sys/fs/cgroup/cgroup.subtree_control"); !strings.Contains(string(data), "pids") {
+		t.Skip("testreq: optional: the unified hierarchy has no pids controller here")
+	}
+	const to = "mkdir:/sys/fs/cgroup/leaf write:/sys/fs/cgroup/leaf/cgroup.procs=0 write:/sys/fs/cgroup/cgroup.subtree_control=+pids "
+	volumes := b.volumes("app")
+	for name, c := range map[string]struct {
+		cmd     string
+		most    int
+		limited bool
+	}{
+		"its own":   {to + "write:/sys/fs/cgroup/leaf/pids.max=30 bomb:100", 0, true},
+		"the outer": {to + "write:/sys/fs/cgroup/pids.max=max bomb:100", 40, true},
+		"none":      {to + "bomb:10", 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.t = t
+			out := &buffer{}
+			run, err := b.Start(t.Context(), sandbox.Spec{Name: "app", Config: conf(t, "/prog "+c.cmd), Volumes: volumes, Console: out, PidsMax: c.most})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer run.Close(context.Background())
+			waitFor(t, func() bool { return strings.Contains(out.String(), "stopped") || strings.Contains(out.String(), "error") })
+			if want := fmt.Sprint("stopped ", c.limited); !strings.HasPrefix(out.String(), want) {
+				t.Errorf("got %q, want %q", out, want)
+			}
+		})
+	}
+}
+
 func exists(name string) bool {
 	_, err := os.Stat(name)
 	return err == nil

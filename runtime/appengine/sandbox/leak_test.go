@@ -37,7 +37,8 @@ func traces(t *testing.T, dir, group string) []string {
 	}
 	groups, _ := filepath.Glob("/sys/fs/cgroup/*/" + group)
 	more, _ := filepath.Glob("/sys/fs/cgroup/*/*/*/" + group)
-	out = append(append(out, groups...), more...)
+	at, _ := filepath.Glob("/sys/fs/cgroup/" + group)
+	out = slices.Concat(out, at, groups, more)
 	kids, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, k := range kids {
 		for _, pid := range strings.Fields(read(k)) {
@@ -47,7 +48,7 @@ func traces(t *testing.T, dir, group string) []string {
 	fds, _ := os.ReadDir("/proc/self/fd")
 	for _, f := range fds {
 		to, _ := os.Readlink("/proc/self/fd/" + f.Name())
-		if to != "" && !strings.Contains(to, "/proc/") && !strings.HasPrefix(to, "anon_inode:") {
+		if to != "" && !strings.Contains(to, "/proc/") && (!strings.HasPrefix(to, "anon_inode:") || strings.Contains(to, "bpf")) {
 			out = append(out, fmt.Sprintf("descriptor %s %s", f.Name(), to))
 		}
 	}

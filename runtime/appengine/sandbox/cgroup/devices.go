@@ -47,6 +47,8 @@ func (g *Group) prepare(rules []Setting) error {
 // attach puts the program into effect, for the group and those that the
 // container makes below.
 func (g *Group) attach() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.program == nil {
 		return nil
 	}
@@ -56,5 +58,5 @@ func (g *Group) attach() error {
 		return err
 	}
 	defer dir.Close()
-	return g.program.Attach(dir)
+	return errors.Join(g.program.Attach(dir), g.program.Close()) // it stays with the group
 }

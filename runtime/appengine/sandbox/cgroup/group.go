@@ -77,6 +77,9 @@ func (t *Tree) Create(ctx context.Context, name string, pids int, settings []Set
 		if err := h.mkdir(g.home(h)); err != nil {
 			return nil, err
 		}
+		if h.unified {
+			h.delegate(g.rel(h)) // for what manages groups inside, such as systemd
+		}
 	}
 	if u := t.unified; u != nil {
 		if g.dir, err = os.Open(u.path(g.home(u))); err != nil {

@@ -203,16 +203,22 @@ func (t *Tree) control() {
 	}
 	if h := t.unified; h != nil {
 		for dir := range ancestors(h.base) {
-			available := fields(h.path(path.Join(dir, "cgroup.controllers")))
-			for _, c := range []string{"pids", "memory", "cpu", "io", "cpuset"} {
-				if slices.Contains(available, c) {
-					os.WriteFile(h.path(path.Join(dir, "cgroup.subtree_control")), []byte("+"+c), 0)
-				}
-			}
+			h.delegate(dir)
 		}
 	}
 	if !t.Limits() {
 		t.note("the pids controller is not available: the number of a container's processes is not limited")
+	}
+}
+
+// delegate turns on the controllers for the groups below one of v2, as far as
+// that can be done.
+func (h *hierarchy) delegate(rel string) {
+	available := fields(h.path(path.Join(rel, "cgroup.controllers")))
+	for _, c := range []string{"pids", "memory", "cpu", "io", "cpuset"} {
+		if slices.Contains(available, c) {
+			os.WriteFile(h.path(path.Join(rel, "cgroup.subtree_control")), []byte("+"+c), 0)
+		}
 	}
 }
 
