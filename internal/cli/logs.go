@@ -46,7 +46,25 @@ func appengineStorage(env Env) (string, error) {
 		}
 		state = filepath.Join(home, ".local", "state")
 	}
-	return filepath.Join(state, "pv-appengine", "storage"), nil
+	return newestLogs(state), nil
+}
+
+// newestLogs is the storage below the user's state whose runtime began last:
+// that of pv-appengine, or of pvkit up.
+func newestLogs(state string) string {
+	var newest string
+	var began time.Time
+	for _, name := range []string{"pv-appengine", filepath.Join("pvkit", "up")} {
+		dir := filepath.Join(state, name, "storage")
+		// A start makes the link anew.
+		if st, err := os.Lstat(filepath.Join(dir, "logs", "current")); newest == "" || err == nil && st.ModTime().After(began) {
+			newest = dir
+			if err == nil {
+				began = st.ModTime()
+			}
+		}
+	}
+	return newest
 }
 
 // logsFlags are those of pvkit logs.
@@ -90,7 +108,7 @@ and new revisions until it is interrupted. The appengine need not run.`,
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.storage, "storage", "", "the runtime's storage or run `directory`, or the log directory itself (default: the storage that pv-appengine uses)")
+	fl.StringVar(&f.storage, "storage", "", "the runtime's storage or run `directory`, or the log directory itself (default: of pv-appengine or pvkit up, what began last)")
 	fl.BoolVarP(&f.follow, "follow", "f", false, "go on with what is logged")
 	fl.StringVar(&f.since, "since", "", "leave out what is older: `10m`, 2026-05-15, or 2026-05-15T16:48:18Z")
 	fl.IntVarP(&f.last, "tail", "n", 0, "only the last `lines` of what is there (0: all)")
@@ -110,7 +128,7 @@ func logDir(ctx context.Context, env Env, dir string) (string, error) {
 		}
 	}
 	sub := filepath.Join(dir, "logs")
-	for _, d := range []string{sub, dir} {
+	for _, d := range []string{sub, dir, filepath.Join(dir, "storage", "logs")} {
 		if _, err := os.Lstat(filepath.Join(d, "current")); err == nil {
 			return d, nil
 		}

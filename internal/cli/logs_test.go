@@ -83,6 +83,13 @@ func TestLogs(t *testing.T) {
 			t.Errorf("pvkit logs %s: code %d\n%q\n%q\nwant %q", c.args, code, out, errs, c.want)
 		}
 	}
+	up := t.TempDir() // what pvkit up --state is given
+	if err := os.Symlink(storage, up+"/storage"); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, _ := run(t, "logs", "--storage", up, "db"); code != cli.ExitOK || out != "db         | postgres: no space\n" {
+		t.Errorf("a state directory: %d %s", code, out)
+	}
 	if code, _, errs := run(t, "logs", "--storage", storage+"/none"); code != cli.ExitFailure || !strings.Contains(errs, "--storage says") {
 		t.Errorf("%d %s", code, errs)
 	}
@@ -104,11 +111,30 @@ func TestLogsOfTheUsersAppengine(t *testing.T) {
 	if err := os.Symlink(storage, filepath.Join(state, "pv-appengine/storage")); err != nil {
 		t.Fatal(err)
 	}
+	// pvkit up is the newer one in another state.
+	both := t.TempDir()
+	old, _ := logged(t)
+	for name, dir := range map[string]string{"pv-appengine": old, "pvkit/up": storage} {
+		if err := os.MkdirAll(filepath.Join(both, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(dir, filepath.Join(both, name, "storage")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	past := unix.NsecToTimeval(time.Unix(1e9, 0).UnixNano())
+	if err := unix.Lutimes(old+"/logs/current", []unix.Timeval{past, past}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(old + "/logs/0/db"); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		env  map[string]string
 		code int
 		want string
 	}{
+		{map[string]string{"XDG_STATE_HOME": both}, cli.ExitOK, "no space"},
 		{map[string]string{"XDG_STATE_HOME": state}, cli.ExitOK, "no space"},
 		{map[string]string{"HOME": state}, cli.ExitFailure, ".local/state/pv-appengine/storage"},
 		{nil, cli.ExitUsage, "say --storage"},

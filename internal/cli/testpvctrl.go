@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pvkit/pvkit/internal/atomicfile"
-	"github.com/pvkit/pvkit/runtime/pvctrl"
 	"github.com/pvkit/pvkit/runtime/pvctrltest"
 )
 
@@ -67,7 +66,7 @@ Exit codes: 0 no test failed, 1 one did, 2 no server answers, 64 usage.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&t.o.Socket, "socket", pvctrl.DefaultSocket, "the server's socket")
+	f.StringVar(&t.o.Socket, "socket", "", "the server's `socket` (default: where the runtime, pv-appengine or pvkit up has it)")
 	f.StringVar(&t.run, "run", "", "only these tests: `numbers` (1-16,27) or a regular expression for names")
 	f.BoolVar(&t.list, "list", false, "list the tests and run none")
 	f.StringVar(&t.format, "format", "text", "`text`, json, junit or tap")
@@ -94,6 +93,9 @@ func (t *pvctrlTest) main(c *cobra.Command, env Env) error {
 		return usagef("pvctrl: --run: %w", err)
 	}
 	t.o.Run = choose
+	if t.o.Socket == "" {
+		t.o.Socket = defaultSocket(env)
+	}
 	if t.list {
 		return t.printList(env.Stdout)
 	}

@@ -63,7 +63,7 @@ func TestTestPvctrl(t *testing.T) {
 		{"--socket S --run 1-3,26 --format tap", 0, "TAP version 14\n1..4\nok 1 - T01 buildinfo\n", ""},
 		{"--socket S --run 1 --junit " + junit + " --tap " + tap, 0, "1 tests: 1 PASS\n", ""},
 		{"--socket S --run 1 --tap " + dir + "/no/t.tap", cli.ExitFailure, "", "no such file"},
-		{"--socket /no/such", cli.ExitFailure, "", "no such file"},
+		{"--socket /no/such", cli.ExitFailure, "", "there is no socket /no/such: is the runtime up?"},
 		{"--run 99", cli.ExitUsage, "", `"99" is not among the numbers 1 to 31`},
 		{"--format html", cli.ExitUsage, "", "want text, json, junit or tap"},
 		{"--json --format tap", cli.ExitUsage, "", "exclude each other"},

@@ -66,11 +66,11 @@ func (fl *txFlags) with(ctx context.Context, env Env, f func(*pvtx.Tx) error) (e
 	if err != nil {
 		return err
 	}
-	sockets := pvtx.Sockets()
+	places := sockets(env)
 	if fl.socket != "" {
-		sockets = []string{fl.socket}
+		places = []string{fl.socket}
 	}
-	tx, err := pvtx.Open(ctx, dir, pvtx.Options{Remote: pvtx.NewPVControl(sockets...)})
+	tx, err := pvtx.Open(ctx, dir, pvtx.Options{Remote: pvtx.NewPVControl(places...)})
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,9 @@ func Tests() []Test {
 // Run runs the tests, one after the other, and cleans up. An error means that
 // nothing could be tested; a test that fails is a result.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	if st, err := os.Stat(o.Socket); err != nil {
+	if st, err := os.Stat(o.Socket); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("test pv-ctrl: there is no socket %s: is the runtime up? (%w)", o.Socket, fs.ErrNotExist)
+	} else if err != nil {
 		return nil, fmt.Errorf("test pv-ctrl: %w", err)
 	} else if st.Mode()&fs.ModeSocket == 0 {
 		return nil, fmt.Errorf("test pv-ctrl: %s is not a socket", o.Socket)

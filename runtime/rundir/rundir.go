@@ -167,8 +167,8 @@ func startTime(pid int) (uint64, error) {
 // Dir says where the runtime of this machine keeps its run directory: where
 // PV_SYSTEM_RUNDIR says, in the appengine's usual place, or below the user's
 // state, where pv-appengine puts it for want of settings
-// ($XDG_STATE_HOME/pv-appengine/run/pv). Of these the first that has the
-// document; where none has it, the first.
+// ($XDG_STATE_HOME/pv-appengine/run/pv), and pvkit up (pvkit/up/run/pv). Of
+// these the first that has the document; where none has it, the first.
 func Dir(getenv func(string) string) string {
 	places := []string{Default}
 	state := getenv("XDG_STATE_HOME")
@@ -176,7 +176,7 @@ func Dir(getenv func(string) string) string {
 		state = filepath.Join(home, ".local", "state")
 	}
 	if filepath.IsAbs(state) {
-		places = append(places, filepath.Join(state, "pv-appengine", "run", "pv"))
+		places = append(places, filepath.Join(state, "pv-appengine", "run", "pv"), filepath.Join(state, "pvkit", "up", "run", "pv"))
 	}
 	if dir := getenv("PV_SYSTEM_RUNDIR"); dir != "" {
 		places = []string{dir}

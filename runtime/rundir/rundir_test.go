@@ -100,13 +100,15 @@ func FuzzDecode(f *testing.F) {
 }
 
 func TestDir(t *testing.T) {
-	home := t.TempDir()
-	dir := filepath.Join(home, ".local/state/pv-appengine/run/pv")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := rundir.Write(dir, nil); err != nil {
-		t.Fatal(err)
+	home, other := t.TempDir(), t.TempDir()
+	dir, up := filepath.Join(home, ".local/state/pv-appengine/run/pv"), filepath.Join(other, "pvkit/up/run/pv")
+	for _, dir := range []string{dir, up} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := rundir.Write(dir, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := os.Stat(filepath.Join(rundir.Default, rundir.File)); err == nil {
 		t.Skip("a runtime runs on this machine")
@@ -116,6 +118,7 @@ func TestDir(t *testing.T) {
 		{home, "relative", "", dir},
 		{home, "/elsewhere", "", rundir.Default},
 		{"", home + "/.local/state", "", dir},
+		{home, other, "", up},
 		{"", "", "", rundir.Default},
 		{home, "", "/set", "/set"},
 	} {
