@@ -16,7 +16,7 @@ func plugins(devices []string, loops *relay.Loops) []xconnect.Plugin {
 	return []xconnect.Plugin{
 		unix.Plugin{Loops: loops},
 		rest.Plugin{Loops: loops},
-		dbus.Plugin{},
+		dbus.Plugin{Loops: loops},
 		drm.Plugin{Allow: devices},
 		wayland.Plugin{Loops: loops},
 	}

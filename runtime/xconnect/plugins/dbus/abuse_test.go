@@ -273,7 +273,7 @@ func TestNeverReads(t *testing.T) {
 // A client that takes its time is cut, however often it sends a byte.
 func TestSlowHandshake(t *testing.T) {
 	provider := startDaemon(t)
-	consumer, _ := linkWith(t, dbusplugin.Plugin{HandshakeTime: 300 * time.Millisecond}, provider, xconnect.Link{Role: "any"})
+	consumer, _ := linkWith(t, dbusplugin.Plugin{Loops: loops(t), HandshakeTime: 300 * time.Millisecond}, provider, xconnect.Link{Role: "any"})
 	c := raw(t, consumer)
 	began := time.Now()
 	for _, b := range []byte("\x00AUTH EXTERNAL " + strings.Repeat("30", 500)) {

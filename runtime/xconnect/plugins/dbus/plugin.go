@@ -40,8 +40,11 @@ const (
 // handshakeTime is libdbus's own limit, auth_timeout of dbus-daemon(1).
 const handshakeTime = 30 * time.Second
 
-// Plugin serves links of type dbus. Its zero value is ready.
+// Plugin serves links of type dbus.
 type Plugin struct {
+	// Loops move the connections of which nothing is filtered. They must be set.
+	Loops *relay.Loops
+
 	// HandshakeTime is how long a client may take to introduce itself; 0 means
 	// 30 seconds.
 	HandshakeTime time.Duration
@@ -61,7 +64,7 @@ func (p Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) erro
 		return err
 	}
 	env.Ready()
-	return relay.Serve(ctx, env, ln, func(ctx context.Context, c *net.UnixConn) error {
+	return relay.ServeGroup(ctx, p.Loops, env, l, ln, func(ctx context.Context, g *relay.Group, c *net.UnixConn, done func(error)) {
 		s := &session{
 			client:   newStream(c, env.Stats.HoldFiles),
 			toClient: &sink{conn: c, sent: env.Stats.ToConsumer},
@@ -70,8 +73,14 @@ func (p Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) erro
 		}
 		if name != "" {
 			s.filter = newFilter(name)
+		} else {
+			s.join = func() { g.Join(c, s.bus.conn, s.client.unread(), s.bus.unread(), done) }
 		}
-		return serve(ctx, l, env, s)
+		go func() {
+			if joined, err := serve(ctx, l, env, s); !joined {
+				done(err)
+			}
+		}()
 	})
 }
 
@@ -88,8 +97,8 @@ func restriction(l xconnect.Link) (string, error) {
 	return l.Interface, nil
 }
 
-// serve serves one client.
-func serve(ctx context.Context, l xconnect.Link, env xconnect.Env, s *session) error {
+// serve serves one client, until it ends or has been joined with the bus.
+func serve(ctx context.Context, l xconnect.Link, env xconnect.Env, s *session) (joined bool, err error) {
 	accepted := time.Now()
 	ctx, over := context.WithCancel(ctx)
 	defer over()

@@ -199,7 +199,7 @@ func TestStuckBus(t *testing.T) {
 func TestSilentBus(t *testing.T) {
 	provider := testns.Start(t)
 	fakeBus(t, provider, func(conn *net.UnixConn, _ *bufio.Reader) { io.Copy(io.Discard, conn) })
-	consumer, stats := linkWith(t, dbus.Plugin{HandshakeTime: 100 * time.Millisecond}, provider, xconnect.Link{Role: "any"})
+	consumer, stats := linkWith(t, dbus.Plugin{Loops: loops(t), HandshakeTime: 100 * time.Millisecond}, provider, xconnect.Link{Role: "any"})
 	c := raw(t, consumer)
 	io.WriteString(c, "\x00AUTH EXTERNAL 30\r\n")
 	if b := ends(t, "silent bus", c); len(b) != 0 {

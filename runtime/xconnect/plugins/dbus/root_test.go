@@ -11,6 +11,7 @@ import (
 	"github.com/pvkit/pvkit/runtime/nsinject"
 	"github.com/pvkit/pvkit/runtime/xconnect"
 	"github.com/pvkit/pvkit/runtime/xconnect/plugins/dbus"
+	"github.com/pvkit/pvkit/runtime/xconnect/relay"
 )
 
 const busPath = "/run/bus" // in the provider, and the link's target
@@ -19,7 +20,7 @@ const busPath = "/run/bus" // in the provider, and the link's target
 // of the test stops it and demands that it returned nil and left nothing.
 func link(t testing.TB, provider *testns.Container, l xconnect.Link) (consumer *testns.Container, stats *xconnect.Stats) {
 	t.Helper()
-	return linkWith(t, dbus.Plugin{}, provider, l)
+	return linkWith(t, dbus.Plugin{Loops: loops(t)}, provider, l)
 }
 
 func linkWith(t testing.TB, p dbus.Plugin, provider *testns.Container, l xconnect.Link) (consumer *testns.Container, stats *xconnect.Stats) {
@@ -66,4 +67,14 @@ func linkWith(t testing.TB, p dbus.Plugin, provider *testns.Container, l xconnec
 		env.Provider.Close()
 	})
 	return consumer, stats
+}
+
+func loops(t testing.TB) *relay.Loops {
+	t.Helper()
+	l, err := relay.NewLoops(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
 }

@@ -27,24 +27,38 @@ type session struct {
 	guid   string
 
 	dial   func() (*net.UnixConn, uint32, error) // to the bus, as the role
-	filter *filter                               // nil: everything passes
+	filter *filter                               // nil: everything passes, and
+	join   func()                                // takes both connections over
 
 	toBus, toClient *sink
 	countBus        func(int)
 }
 
 // run serves the connection until one side ends it, or somebody closes the
-// client's connection and the one that dial returned. It closes both.
-func (s *session) run() error {
-	defer s.client.close()
-	defer func() {
-		if s.bus != nil {
-			s.bus.close()
-		}
-	}()
+// client's connection and the one that dial returned. It closes both, unless
+// they have been joined.
+func (s *session) run() (joined bool, err error) {
 	if err := s.handshake(); err != nil {
-		return quiet(err)
+		s.close()
+		return false, quiet(err)
 	}
+	if s.filter == nil {
+		s.join()
+		return true, nil
+	}
+	defer s.close()
+	return false, s.pump()
+}
+
+func (s *session) close() {
+	s.client.close()
+	if s.bus != nil {
+		s.bus.close()
+	}
+}
+
+// pump moves messages, in both directions, that the filter allows.
+func (s *session) pump() error {
 	var wg sync.WaitGroup
 	var up error
 	wg.Go(func() {
@@ -162,22 +176,20 @@ func (s *session) pumpClient() error {
 		if err != nil {
 			return err
 		}
-		v := pass
-		if s.filter != nil {
-			if h.dest == driver && h.fds > 0 {
-				return fmt.Errorf("%w: descriptors for the bus itself", errPolicy)
-			}
-			msg, body := &dbus.Message{}, []byte(nil)
-			if h.body <= maxArgs { // no call that the filter knows has longer ones
-				if msg, body, err = arguments(s.client, h, h.dest); err != nil {
-					return err
-				}
-			}
-			if v, err = s.filter.fromClient(h, msg); err != nil {
+		if h.dest == driver && h.fds > 0 {
+			return fmt.Errorf("%w: descriptors for the bus itself", errPolicy)
+		}
+		msg, body := &dbus.Message{}, []byte(nil)
+		if h.body <= maxArgs { // no call that the filter knows has longer ones
+			if msg, body, err = arguments(s.client, h, h.dest); err != nil {
 				return err
 			}
-			h.raw, h.body = append(h.raw, body...), h.body-uint32(len(body))
 		}
+		v, err := s.filter.fromClient(h, msg)
+		if err != nil {
+			return err
+		}
+		h.raw, h.body = append(h.raw, body...), h.body-uint32(len(body))
 		if err := forward(v, h, s.client, s.toBus, s.toClient); err != nil {
 			return err
 		}
@@ -196,20 +208,18 @@ func (s *session) pumpBus() error {
 		if err != nil {
 			return err
 		}
-		v := pass
-		if s.filter != nil {
-			if h.sender == driver && h.body > maxNames {
-				return fmt.Errorf("%w: the bus's %s has %d bytes of arguments", errPolicy, h.member, h.body)
-			}
-			msg, body, err := arguments(s.bus, h, h.sender)
-			if err != nil {
-				return err
-			}
-			if v, err = s.filter.fromBus(h, msg); err != nil {
-				return err
-			}
-			h.raw, h.body = append(h.raw, body...), h.body-uint32(len(body))
+		if h.sender == driver && h.body > maxNames {
+			return fmt.Errorf("%w: the bus's %s has %d bytes of arguments", errPolicy, h.member, h.body)
 		}
+		msg, body, err := arguments(s.bus, h, h.sender)
+		if err != nil {
+			return err
+		}
+		v, err := s.filter.fromBus(h, msg)
+		if err != nil {
+			return err
+		}
+		h.raw, h.body = append(h.raw, body...), h.body-uint32(len(body))
 		if err := forward(v, h, s.bus, s.toClient, s.toBus); err != nil {
 			return err
 		}

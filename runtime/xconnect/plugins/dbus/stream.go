@@ -42,6 +42,9 @@ func (s *stream) close() {
 	s.fds = nil
 }
 
+// unread is what has been read and not used.
+func (s *stream) unread() []byte { return s.buf[s.r:s.w] }
+
 // release closes descriptors that came from s.
 func (s *stream) release(fds []int) {
 	for _, fd := range fds {
