@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -133,7 +134,12 @@ func daemon(ctx context.Context, p process, f flags, log *slog.Logger) error {
 		log.Warn("The service manager was not told", "err", err)
 	}
 	defer context.AfterFunc(ctx, func() { notify(p.notify, "STOPPING=1") })()
+	memCtx, enough := context.WithCancel(ctx)
+	var memory sync.WaitGroup
+	memory.Go(func() { giveBack(memCtx, 10*time.Second) })
 	mesh.Run(ctx, client, f.interval, p.refetch)
+	enough()
+	memory.Wait()
 	log.Info("Caught an interrupt signal; terminating cleanly.")
 	return nil
 }

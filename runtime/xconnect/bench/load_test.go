@@ -208,7 +208,7 @@ func idle(b *testing.B, r route, t *table, n int, path string, open func(path st
 
 // restTime is longer than pv-xconnect takes to notice that nothing passes and
 // to give the memory back.
-const restTime = 15 * time.Second
+const restTime = 25 * time.Second
 
 // spoken is a connection on which there was one exchange.
 func spoken(b *testing.B, path, say string, answer int) net.Conn {

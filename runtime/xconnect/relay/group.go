@@ -18,9 +18,8 @@ type Group struct {
 }
 
 // ServeGroup is Serve for a plugin that hands its connections over to a loop.
-// start must not wait. It is given what it says by [Group.Join] or [Group.Tap]
-// when the connection is handed over, or by calling done after having closed
-// it.
+// start must not wait. It hands the connection over with [Group.Join] or
+// [Group.Tap], or closes it and calls done.
 func ServeGroup(ctx context.Context, loops *Loops, env xconnect.Env, l xconnect.Link, ln net.Listener,
 	start func(ctx context.Context, g *Group, c *net.UnixConn, done func(error))) error {
 	g := &Group{fw: &forwarder{
@@ -77,6 +76,42 @@ func (g *Group) Join(c, p *net.UnixConn, fromConsumer, fromProvider []byte, done
 		}
 		g.fw.after(f, err)
 	})
+}
+
+// Park calls wake, on a goroutine of its own, when c can be read or its other
+// side has ended. Until then c stays open; to be done with it, shut it down.
+func (g *Group) Park(c *net.UnixConn, wake func()) {
+	raw, err := c.SyscallConn()
+	fd := -1
+	if err == nil {
+		err = raw.Control(func(f uintptr) { fd = int(f) })
+	}
+	if err != nil {
+		go wake()
+		return
+	}
+	g.fw.loop.post(func() {
+		p := &parked{loop: g.fw.loop, fd: fd, wake: wake}
+		p.place = p.loop.enter(p)
+		if p.loop.watch(p.place, 0, fd, unwatched, unix.EPOLLIN) != nil {
+			p.loop.leave(p.place)
+			go wake()
+		}
+	})
+}
+
+type parked struct {
+	loop  *loop
+	fd    int
+	place int32
+	wake  func()
+}
+
+// ready implements watcher.
+func (p *parked) ready(int, uint32) {
+	_ = p.loop.watch(p.place, 0, p.fd, unix.EPOLLIN, unwatched) // it was added, so it can be taken away
+	p.loop.leave(p.place)
+	go p.wake()
 }
 
 func closeAll(fds ...int) {

@@ -70,17 +70,12 @@ func (p Plugin) Run(ctx context.Context, l xconnect.Link, env xconnect.Env) erro
 			toClient: &sink{conn: c, sent: env.Stats.ToConsumer},
 			countBus: env.Stats.ToProvider,
 			limit:    time.Now().Add(cmp.Or(p.HandshakeTime, handshakeTime)),
+			group:    g,
 		}
 		if name != "" {
 			s.filter = newFilter(name)
-		} else {
-			s.join = func() { g.Join(c, s.bus.conn, s.client.unread(), s.bus.unread(), done) }
 		}
-		go func() {
-			if joined, err := serve(ctx, l, env, s); !joined {
-				done(err)
-			}
-		}()
+		go serve(ctx, l, env, s, done)
 	})
 }
 
@@ -97,15 +92,15 @@ func restriction(l xconnect.Link) (string, error) {
 	return l.Interface, nil
 }
 
-// serve serves one client, until it ends or has been joined with the bus.
-func serve(ctx context.Context, l xconnect.Link, env xconnect.Env, s *session) (joined bool, err error) {
+// serve serves one client.
+func serve(ctx context.Context, l xconnect.Link, env xconnect.Env, s *session, done func(error)) {
 	accepted := time.Now()
 	ctx, over := context.WithCancel(ctx)
-	defer over()
-	closeWithLink := func(c *net.UnixConn) {
-		context.AfterFunc(ctx, func() { _ = c.Close() }) // run may have closed it before
+	s.end = func(err error) { over(); done(err) }
+	endWithLink := func(c *net.UnixConn) {
+		context.AfterFunc(ctx, func() { shut(c) }) // it may be closed by now
 	}
-	closeWithLink(s.client.conn)
+	endWithLink(s.client.conn)
 	s.dial = func() (*net.UnixConn, uint32, error) {
 		inside := linkCred(ctx, l, env)
 		cred, err := outside(inside, l.Provider.PID)
@@ -117,11 +112,11 @@ func serve(ctx context.Context, l xconnect.Link, env xconnect.Env, s *session) (
 		if err != nil {
 			return nil, 0, err
 		}
-		closeWithLink(conn)
+		endWithLink(conn)
 		env.Stats.Connected(time.Since(accepted))
 		return conn, inside.UID, nil
 	}
-	return s.run()
+	s.start()
 }
 
 // linkCred is the identity of the link's role now: the provider may have

@@ -261,7 +261,7 @@ func BenchmarkIdle(b *testing.B) {
 			c.Write(hello(1))
 			conns = append(conns, c)
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(2 * time.Second) // until nobody waits for them
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		used := int64(after.HeapAlloc+after.StackInuse) - int64(before.HeapAlloc+before.StackInuse)

@@ -7,11 +7,13 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/pvkit/pvkit/runtime/xconnect/relay"
 )
 
 // lastWords is how long the bus may still speak after the client has closed.
@@ -27,27 +29,34 @@ type session struct {
 	guid   string
 
 	dial   func() (*net.UnixConn, uint32, error) // to the bus, as the role
-	filter *filter                               // nil: everything passes, and
-	join   func()                                // takes both connections over
+	filter *filter                               // nil: everything passes
+	group  *relay.Group                          // moves what passes, and waits for what is quiet
+	end    func(error)                           // called when everything is over
+
+	open     atomic.Int32 // directions that go on
+	up, down error
+	words    *time.Timer
 
 	toBus, toClient *sink
 	countBus        func(int)
 }
 
-// run serves the connection until one side ends it, or somebody closes the
-// client's connection and the one that dial returned. It closes both, unless
-// they have been joined.
-func (s *session) run() (joined bool, err error) {
+// start serves the connection until one side ends it, or somebody shuts down the
+// client's connection and the one that dial returned. It closes both and then
+// calls end.
+func (s *session) start() {
 	if err := s.handshake(); err != nil {
 		s.close()
-		return false, quiet(err)
+		s.end(quiet(err))
+		return
 	}
 	if s.filter == nil {
-		s.join()
-		return true, nil
+		s.group.Join(s.client.conn, s.bus.conn, s.client.unread(), s.bus.unread(), s.end)
+		return
 	}
-	defer s.close()
-	return false, s.pump()
+	s.open.Store(2)
+	go s.pump(s.bus, s.fromBus)
+	s.pump(s.client, s.fromClient)
 }
 
 func (s *session) close() {
@@ -57,21 +66,46 @@ func (s *session) close() {
 	}
 }
 
-// pump moves messages, in both directions, that the filter allows.
-func (s *session) pump() error {
-	var wg sync.WaitGroup
-	var up error
-	wg.Go(func() {
-		up = s.pumpClient()
+// pump moves the messages that the filter allows. While there are none, no
+// goroutine waits for them.
+func (s *session) pump(from *stream, message func() error) {
+	for {
+		err := message()
+		switch {
+		case errors.Is(err, errIdle):
+			from.rest()
+			s.group.Park(from.conn, func() { s.pump(from, message) })
+			return
+		case err != nil:
+			s.over(from, err)
+			return
+		}
+	}
+}
+
+// over is the end of a direction.
+func (s *session) over(from *stream, err error) {
+	if from == s.client {
+		s.up = err
 		// What the bus has sent by now still goes to the client.
 		_ = s.bus.conn.CloseWrite()
-		_ = s.bus.conn.SetReadDeadline(time.Now().Add(lastWords))
-	})
-	down := s.pumpBus()
-	_ = s.client.conn.Close() // ends pumpClient
-	_ = s.bus.conn.Close()
-	wg.Wait()
-	return errors.Join(quiet(up), quiet(down))
+		s.words = time.AfterFunc(lastWords, func() { shut(s.bus.conn) })
+	} else {
+		s.down = err
+		shut(s.client.conn)
+	}
+	if s.open.Add(-1) > 0 {
+		return
+	}
+	s.words.Stop()
+	s.close()
+	s.end(errors.Join(quiet(s.up), quiet(s.down)))
+}
+
+// shut ends a connection for whoever uses it, and leaves the descriptor.
+func shut(c *net.UnixConn) {
+	_ = c.CloseRead() // of a connection that has ended already
+	_ = c.CloseWrite()
 }
 
 // quiet hides the errors that are ways to hang up.
@@ -169,61 +203,56 @@ func (s *session) ask(l string) (string, error) {
 	return answer, nil
 }
 
-// pumpClient takes the client's messages to the bus.
-func (s *session) pumpClient() error {
-	for {
-		h, err := s.client.header()
-		if err != nil {
+// fromClient takes a message of the client's to the bus.
+func (s *session) fromClient() error {
+	h, err := s.client.header()
+	if err != nil {
+		return err
+	}
+	if h.dest == driver && h.fds > 0 {
+		return fmt.Errorf("%w: descriptors for the bus itself", errPolicy)
+	}
+	msg, body := &dbus.Message{}, []byte(nil)
+	if h.body <= maxArgs { // no call that the filter knows has longer ones
+		if msg, body, err = arguments(s.client, h, h.dest); err != nil {
 			return err
-		}
-		if h.dest == driver && h.fds > 0 {
-			return fmt.Errorf("%w: descriptors for the bus itself", errPolicy)
-		}
-		msg, body := &dbus.Message{}, []byte(nil)
-		if h.body <= maxArgs { // no call that the filter knows has longer ones
-			if msg, body, err = arguments(s.client, h, h.dest); err != nil {
-				return err
-			}
-		}
-		v, err := s.filter.fromClient(h, msg)
-		if err != nil {
-			return err
-		}
-		h.raw, h.body = append(h.raw, body...), h.body-uint32(len(body))
-		if err := forward(v, h, s.client, s.toBus, s.toClient); err != nil {
-			return err
-		}
-		for _, m := range v.then {
-			if err := s.toBus.message(m); err != nil {
-				return err
-			}
 		}
 	}
+	v, err := s.filter.fromClient(h, msg)
+	if err != nil {
+		return err
+	}
+	h.raw, h.body = append(h.raw, body...), h.body-uint32(len(body))
+	if err := forward(v, h, s.client, s.toBus, s.toClient); err != nil {
+		return err
+	}
+	for _, m := range v.then {
+		if err := s.toBus.message(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// pumpBus takes the bus's messages to the client.
-func (s *session) pumpBus() error {
-	for {
-		h, err := s.bus.header()
-		if err != nil {
-			return err
-		}
-		if h.sender == driver && h.body > maxNames {
-			return fmt.Errorf("%w: the bus's %s has %d bytes of arguments", errPolicy, h.member, h.body)
-		}
-		msg, body, err := arguments(s.bus, h, h.sender)
-		if err != nil {
-			return err
-		}
-		v, err := s.filter.fromBus(h, msg)
-		if err != nil {
-			return err
-		}
-		h.raw, h.body = append(h.raw, body...), h.body-uint32(len(body))
-		if err := forward(v, h, s.bus, s.toClient, s.toBus); err != nil {
-			return err
-		}
+// fromBus takes a message of the bus's to the client.
+func (s *session) fromBus() error {
+	h, err := s.bus.header()
+	if err != nil {
+		return err
 	}
+	if h.sender == driver && h.body > maxNames {
+		return fmt.Errorf("%w: the bus's %s has %d bytes of arguments", errPolicy, h.member, h.body)
+	}
+	msg, body, err := arguments(s.bus, h, h.sender)
+	if err != nil {
+		return err
+	}
+	v, err := s.filter.fromBus(h, msg)
+	if err != nil {
+		return err
+	}
+	h.raw, h.body = append(h.raw, body...), h.body-uint32(len(body))
+	return forward(v, h, s.bus, s.toClient, s.toBus)
 }
 
 // arguments reads the body of a message to or from the driver.

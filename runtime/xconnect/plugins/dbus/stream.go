@@ -6,16 +6,24 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/pvkit/pvkit/runtime/xconnect/relay"
 )
 
-// bufferSize is what an idle connection holds in each direction. A header that
-// does not fit makes its stream's buffer grow, up to maxHeader.
+// bufferSize is what a connection holds in each direction. A header that does
+// not fit makes its stream's buffer grow, up to maxHeader.
 const bufferSize = 4 << 10
+
+// idleTime is how long a stream waits for the next message before header
+// returns errIdle.
+const idleTime = time.Second
+
+var errIdle = errors.New("nobody says anything")
 
 var errDescriptors = errors.New("descriptors that belong to no message")
 
@@ -27,11 +35,23 @@ type stream struct {
 	r, w int   // buf[r:w] has been read and not used
 	fds  []int // received, not yet claimed by a message
 	oob  []byte
-	held func(n int) int // counts what the link holds: xconnect.Stats.HoldFiles
+
+	between bool            // messages: header waits for the next one
+	idleBy  time.Time       // the read deadline; zero: none of ours
+	held    func(n int) int // counts what the link holds: xconnect.Stats.HoldFiles
 }
 
 func newStream(c *net.UnixConn, held func(int) int) *stream {
-	return &stream{conn: c, held: held, buf: make([]byte, bufferSize), oob: make([]byte, unix.CmsgSpace(maxFDs*4))}
+	return &stream{conn: c, held: held}
+}
+
+// rest lets go of what a stream needs only while something is said.
+func (s *stream) rest() { s.buf, s.oob, s.r, s.w = nil, nil, 0, 0 }
+
+func (s *stream) work() {
+	if s.buf == nil {
+		s.buf, s.oob = make([]byte, bufferSize), make([]byte, unix.CmsgSpace(maxFDs*4))
+	}
 }
 
 // close ends the connection and lets go of descriptors that no message
@@ -55,6 +75,7 @@ func (s *stream) release(fds []int) {
 
 // fill reads once more.
 func (s *stream) fill() error {
+	s.work()
 	if s.r == s.w {
 		s.r, s.w = 0, 0
 	} else if s.w == len(s.buf) {
@@ -69,6 +90,16 @@ func (s *stream) fill() error {
 // read is one recvmsg. Go's ReadMsgUnix asks for MSG_CMSG_CLOEXEC.
 func (s *stream) read(p []byte) (int, error) {
 	n, oobn, flags, _, err := s.conn.ReadMsgUnix(p, s.oob)
+	for err != nil && !s.idleBy.IsZero() && errors.Is(err, os.ErrDeadlineExceeded) {
+		s.idleBy = time.Time{}
+		if err := s.conn.SetReadDeadline(time.Time{}); err != nil {
+			return 0, err
+		}
+		if s.between {
+			return 0, errIdle
+		}
+		n, oobn, flags, _, err = s.conn.ReadMsgUnix(p, s.oob) // a message may take its time
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -112,6 +143,7 @@ func (s *stream) collect(oob []byte) error {
 
 // line reads up to a line end, at most limit bytes, and takes the end off.
 func (s *stream) line(limit int) (string, error) {
+	s.work()
 	for {
 		if i := bytes.IndexByte(s.buf[s.r:s.w], '\n'); i >= 0 {
 			l := s.buf[s.r : s.r+i]
@@ -132,6 +164,7 @@ func (s *stream) line(limit int) (string, error) {
 
 // need makes n bytes available.
 func (s *stream) need(n int) error {
+	s.work()
 	if n > len(s.buf) {
 		grown := make([]byte, align(n, bufferSize))
 		s.w = copy(grown, s.buf[s.r:s.w])
@@ -151,10 +184,32 @@ func (s *stream) need(n int) error {
 	return nil
 }
 
-// header reads the next message's header. Its raw bytes are a copy.
+// next waits for the next message.
+func (s *stream) next() error {
+	if s.r < s.w {
+		return nil
+	}
+	if len(s.fds) > 0 {
+		return errDescriptors
+	}
+	// The deadline is not moved for every message.
+	if now := time.Now(); s.idleBy.Sub(now) < idleTime/2 {
+		s.idleBy = now.Add(idleTime)
+		if err := s.conn.SetReadDeadline(s.idleBy); err != nil {
+			return err
+		}
+	}
+	s.between = true
+	err := s.fill()
+	s.between = false
+	return err
+}
+
+// header reads the next message's header, or returns errIdle. Its raw bytes are
+// a copy.
 func (s *stream) header() (*header, error) {
-	if s.r == s.w && len(s.fds) > 0 {
-		return nil, errDescriptors
+	if err := s.next(); err != nil {
+		return nil, err
 	}
 	if err := s.need(fixedSize); err != nil {
 		return nil, err
