@@ -254,7 +254,7 @@ func (f *filter) replyFromBus(h *header, msg *dbus.Message) (verdict, error) {
 	}
 	switch c.member {
 	case "Hello":
-		f.self = firstString(msg)
+		f.self = strings.Clone(firstString(msg)) // as in setOwner
 		if !strings.HasPrefix(f.self, ":") {
 			return verdict{}, fmt.Errorf("%w: the bus gave the name %.80q", errPolicy, f.self)
 		}
@@ -278,6 +278,7 @@ func (f *filter) ownReply(c call, h *header, msg *dbus.Message) error {
 }
 
 func (f *filter) setOwner(unique string) {
+	unique = strings.Clone(unique) // godbus cuts strings from a buffer of 4 KiB, which they would keep
 	f.owner = unique
 	if unique == "" || slices.Contains(f.owners, unique) {
 		return
