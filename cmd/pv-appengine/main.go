@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/pvkit/pvkit/internal/program"
 	"github.com/pvkit/pvkit/runtime/appengine"
@@ -26,11 +27,14 @@ func main() {
 		// As the real program reads them: INT powers off, TERM is a restart,
 		// and its wrapper leaves on either.
 		first := <-signals
-		signal.Stop(signals) // a second one ends us, and the kernel what we started
 		if first == syscall.SIGINT {
 			cancel(appengine.ErrPowerOff)
 		}
 		cancel(nil)
+		// A second one ends us, and the kernel what we started. One right behind
+		// the first is the same: timeout(1) sends to us and to our group.
+		time.Sleep(time.Second / 2)
+		signal.Stop(signals)
 	}()
 	// A reader of our output that ends stops us in order too: by default that
 	// would kill us, and the mounts would stay.

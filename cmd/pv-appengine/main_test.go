@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 var program = sync.OnceValues(func() (string, error) {
@@ -115,23 +116,30 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// Two ends that come often where a user runs it by hand, and that by default
-// kill: the reader of its output ends, and the terminal is closed.
+// Ends that come often where a user runs it by hand, and that by default kill:
+// the reader of its output ends, the terminal is closed, timeout(1).
 func TestEndsInOrder(t *testing.T) {
 	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, end := range map[string]func(*testing.T, *exec.Cmd, *os.File){
-		"pipe": func(t *testing.T, _ *exec.Cmd, out *os.File) { out.Close() },
-		"hangup": func(t *testing.T, cmd *exec.Cmd, out *os.File) {
+	signals := func(list ...os.Signal) func(*testing.T, *exec.Cmd, *os.File) {
+		return func(t *testing.T, cmd *exec.Cmd, out *os.File) {
 			if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 				t.Fatal(line, err)
 			}
-			if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
-				t.Fatal(err)
+			for _, s := range list {
+				if err := cmd.Process.Signal(s); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Millisecond) // else the kernel makes one of two
 			}
-		},
+		}
+	}
+	for name, end := range map[string]func(*testing.T, *exec.Cmd, *os.File){
+		"pipe":      func(t *testing.T, _ *exec.Cmd, out *os.File) { out.Close() },
+		"hangup":    signals(syscall.SIGHUP),
+		"timeout 1": signals(syscall.SIGTERM, syscall.SIGTERM), // it sends to the process and to its group
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/pvkit/pvkit/internal/cli"
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox"
@@ -19,8 +20,12 @@ func main() {
 		ends = append(ends, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
-	// A second signal ends the process at once, whatever it is waiting for.
-	context.AfterFunc(ctx, stop)
+	// A second signal ends the process at once, whatever it is waiting for. One
+	// right behind the first is the same: timeout(1) sends to us and to our group.
+	context.AfterFunc(ctx, func() {
+		time.Sleep(time.Second / 2)
+		stop()
+	})
 	code := cli.Main(ctx, cli.Env{
 		Args:   os.Args[1:],
 		Stdin:  os.Stdin,
