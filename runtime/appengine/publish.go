@@ -100,7 +100,11 @@ func (s *supervisor) list(n *snapshot, always bool) {
 		if s.snap.Load() != n && !always {
 			return
 		}
-		if err := rundir.Write(s.c.run.dir, all); err != nil {
+		text, err := rundir.Encode(all)
+		if err == nil {
+			err = s.c.run.write(rundir.File, text)
+		}
+		if err != nil {
 			s.c.log.Warn("the list of containers is not written", "error", err)
 		}
 	})

@@ -1,6 +1,7 @@
 package appengine_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -307,37 +308,46 @@ func (r *rig) progress(rev string) string {
 // the running state has under the same names.
 func (r *rig) put(rev string, files ...string) {
 	r.t.Helper()
-	ctx := context.Background()
+	if _, err := r.push(context.Background(), rev, files...); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// push is put for a runtime that may be gone; it returns the state.
+func (r *rig) push(ctx context.Context, rev string, files ...string) ([]byte, error) {
 	src, err := r.ctrl.Step(ctx, "current")
 	if err != nil {
-		r.t.Fatal(err)
+		return nil, err
 	}
-	state, err := pvrexport.DecodeState(strings.NewReader(string(src)))
+	state, err := pvrexport.DecodeState(bytes.NewReader(src))
 	if err != nil {
-		r.t.Fatal(err)
+		return nil, err
 	}
 	for _, file := range files {
-		b, err := pvrexport.OpenBundle(ctx, file, "", pvrexport.Limits{})
+		if err := r.upload(ctx, state, file); err != nil {
+			return nil, err
+		}
+	}
+	return state.Encode(), r.ctrl.PutStep(ctx, rev, state.Encode())
+}
+
+// upload sends the objects of an export and adds its state to another.
+func (r *rig) upload(ctx context.Context, state *pvrexport.State, file string) error {
+	b, err := pvrexport.OpenBundle(ctx, file, "", pvrexport.Limits{})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	for _, id := range b.State.Objects() {
+		o, err := b.Object(id)
+		if err == nil {
+			err = r.ctrl.PutObject(ctx, id, o.Size(), io.NewSectionReader(o, 0, o.Size()))
+		}
 		if err != nil {
-			r.t.Fatal(err)
-		}
-		defer b.Close()
-		for _, id := range b.State.Objects() {
-			o, err := b.Object(id)
-			if err == nil {
-				err = r.ctrl.PutObject(ctx, id, o.Size(), io.NewSectionReader(o, 0, o.Size()))
-			}
-			if err != nil {
-				r.t.Fatal(err)
-			}
-		}
-		if err := state.Merge(b.State); err != nil {
-			r.t.Fatal(err)
+			return err
 		}
 	}
-	if err := r.ctrl.PutStep(ctx, rev, state.Encode()); err != nil {
-		r.t.Fatal(err)
-	}
+	return state.Merge(b.State)
 }
 
 // command sends one, and again while another is worked on.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/pvkit/pvkit/runtime/rundir"
 )
 
 // runDir is what containers and tools see of the runtime (pantavisor's
@@ -51,11 +53,14 @@ func newRunDir(dir string) (*runDir, error) {
 			return nil, fmt.Errorf("run directory %s: it holds %s, which is not ours: use an empty directory", dir, e.Name())
 		}
 	}
+	stale := []string{fileDir}
 	for _, e := range entries {
-		if e.Name() == workDir {
-			continue // it may have mounts of a runtime that was killed; the sandbox knows them
+		if e.Name() != workDir { // it may have mounts of a runtime that was killed; the sandbox knows them
+			stale = append(stale, e.Name())
 		}
-		if err := os.RemoveAll(r.path(e.Name())); err != nil {
+	}
+	for _, name := range stale {
+		if err := os.RemoveAll(r.path(name)); err != nil {
 			return nil, fmt.Errorf("clean the run directory: %w", err)
 		}
 	}
@@ -74,10 +79,18 @@ func newRunDir(dir string) (*runDir, error) {
 func ours(name string) bool {
 	switch name {
 	case ctrlSocket, logSocket, fdSocket, "challenge", "device-id", "pantahub-host", "phconfig",
-		runLogs, userMeta, deviceMeta, workDir, "containers.json", "pv-xconnect.sock":
+		runLogs, userMeta, deviceMeta, workDir, rundir.File, "pv-xconnect.sock":
 		return true
 	}
-	return strings.HasPrefix(name, userMeta+".") || strings.HasPrefix(name, deviceMeta+".")
+	for _, prefix := range []string{
+		userMeta + ".", deviceMeta + ".",
+		"." + ctrlSocket + ".", // about to be the socket, when its runtime was killed
+	} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *runDir) path(name ...string) string {

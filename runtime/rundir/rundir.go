@@ -6,8 +6,8 @@
 //	{"version":1,"containers":[
 //	  {"name":"app","status":"STARTED","pid":412,"start_time":88123,"cgroup":"/pantavisor/lxc/app/init","group":"app"}]}
 //
-// The runtime calls [Write] whenever a status or a pid changes; the file is
-// replaced as a whole, so a reader sees the old list or the new one. A pid in
+// The runtime writes it whenever a status or a pid changes; the file is replaced
+// as a whole, so a reader sees the old list or the new one. A pid in
 // the file may be of a process that has ended since: [Container.Alive] tells.
 package rundir
 
@@ -63,10 +63,10 @@ type document struct {
 	Containers []Container `json:"containers"`
 }
 
-// Write replaces the document in the run directory, which must exist. The order
-// of the containers is kept. The file may be read by everyone, as the API that
-// tells the names may not: it has no secret but the names.
-func Write(dir string, containers []Container) error {
+// Encode makes the document. The order of the containers is kept. The file may
+// be read by everyone, as the API that tells the names may not: it has no secret
+// but the names.
+func Encode(containers []Container) ([]byte, error) {
 	doc := document{Version: version, Containers: make([]Container, len(containers))}
 	copy(doc.Containers, containers)
 	for i := range doc.Containers {
@@ -77,10 +77,16 @@ func Write(dir string, containers []Container) error {
 		}
 	}
 	b, err := json.Marshal(doc)
+	return append(b, '\n'), err
+}
+
+// Write replaces the document in the run directory, which must exist.
+func Write(dir string, containers []Container) error {
+	b, err := Encode(containers)
 	if err != nil {
 		return fmt.Errorf("write the list of containers: %w", err)
 	}
-	return atomicfile.WriteFile(filepath.Join(dir, File), append(b, '\n'), 0o644)
+	return atomicfile.WriteFile(filepath.Join(dir, File), b, 0o644)
 }
 
 // Read gives the containers in the order of the state. Without a document the
