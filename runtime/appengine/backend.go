@@ -107,12 +107,13 @@ func (r running) Signal(ctx context.Context, caller string, sig pvctrl.Signal) e
 }
 
 // driversOf lists what GET /drivers shows of each container. An appengine has
-// no list of drivers of a board, so none is ever loaded and asking is no error.
+// no list of drivers of a board, so their status is the one of a driver that is not
+// in it (pv_drivers_state_str), none is ever loaded, and asking is no error.
 func driversOf(sys *system.System) map[string][]pvctrl.Driver {
 	all := map[string][]pvctrl.Driver{}
 	for _, c := range sys.Containers {
 		for _, d := range c.Drivers {
-			all[c.Name] = append(all[c.Name], pvctrl.Driver{Name: d.Name, Type: string(d.Need), Status: "NONE"})
+			all[c.Name] = append(all[c.Name], pvctrl.Driver{Name: d.Name, Type: string(d.Need), Status: "UNKNOWN"})
 		}
 	}
 	return all
