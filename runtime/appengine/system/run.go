@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pvkit/pvkit/internal/diag"
 	"github.com/pvkit/pvkit/runtime/pvctrl"
@@ -33,6 +34,10 @@ func (p *parser) run(n node, dir string) *Container {
 		// The runtime looks for the files under the name, and the
 		// state has them under the directory.
 		o.get("name").errorf("name", fmt.Sprintf("write %q", dir), "is %q, and the directory is %q", name, dir)
+		return nil
+	}
+	if reason := badName(name); reason != "" {
+		o.get("name").errorf("name", "", "%q %s", name, reason)
 		return nil
 	}
 	c := &Container{Name: name, DevLog: p.opts.DevLog, HostFirmware: o.text("automodfw") != "no"}
@@ -65,6 +70,34 @@ func (p *parser) run(n node, dir string) *Container {
 		p.untyped = append(p.untyped, c)
 	}
 	return c
+}
+
+// maxName keeps names inside what control groups and files may be called, with
+// what is added to them.
+const maxName = 200
+
+// badName says why no container can have a name, "" if one can. It is a
+// directory in many places, the name of a control group, and in the first two
+// cases would be taken for the runtime: the real one gives a container called
+// _pv_ the host's rights.
+func badName(name string) string {
+	odd := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-+", r)
+	}
+	switch i := strings.IndexFunc(name, odd); {
+	case name == pvctrl.HostName:
+		return "is the name under which the host calls pv-ctrl"
+	case name == "pantavisor":
+		return "is the name under which the runtime logs"
+	case i >= 0:
+		r, _ := utf8.DecodeRuneInString(name[i:])
+		return fmt.Sprintf("holds %q; the name of a container is made of letters, digits, \".\", \"_\", \"-\" and \"+\"", r)
+	case strings.HasPrefix(name, "."):
+		return "starts with a dot, as the runtime's own files do"
+	case len(name) > maxName:
+		return fmt.Sprintf("is longer than %d bytes", maxName)
+	}
+	return ""
 }
 
 // startable checks what a container needs that is to run. One that is only
