@@ -303,3 +303,30 @@ func TestBadExport(t *testing.T) {
 	os.Remove(bad)
 	r.start().ready()
 }
+
+// A run directory may hold what a killed runtime left, a half-written file too;
+// anything else is somebody's, and stays.
+func TestWhatLiesInTheRunDirectory(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	left := filepath.Join(r.opts.RunDir, ".containers.json.1.tmp")
+	if err := os.MkdirAll(r.opts.RunDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(left, []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r.start().ready()
+	r.stop()
+	if _, err := os.Lstat(left); r.err != nil || err == nil {
+		t.Errorf("%v; the file is there: %v", r.err, err == nil)
+	}
+	foreign := filepath.Join(r.opts.RunDir, "thesis.txt")
+	if err := os.WriteFile(foreign, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := appengine.Run(t.Context(), r.opts)
+	if _, stat := os.Lstat(foreign); err == nil || !strings.Contains(err.Error(), "thesis.txt") || stat != nil {
+		t.Errorf("%v, %v", err, stat)
+	}
+}

@@ -84,7 +84,7 @@ func ours(name string) bool {
 	}
 	for _, prefix := range []string{
 		userMeta + ".", deviceMeta + ".",
-		"." + ctrlSocket + ".", // about to be the socket, when its runtime was killed
+		"." + ctrlSocket + ".", "." + rundir.File + ".", // about to be that, when the runtime was killed
 	} {
 		if strings.HasPrefix(name, prefix) {
 			return true
