@@ -93,6 +93,19 @@ func do(name, arg string) {
 				c.Close()
 			}
 		}()
+	case "serve": // a unix socket, and tells callers since when, in nanoseconds
+		os.Remove(arg)
+		since := time.Now().UnixNano()
+		l, err := net.Listen("unix", arg)
+		check(err)
+		go func() {
+			for {
+				c, err := l.Accept()
+				check(err)
+				fmt.Fprintf(c, "%d\n", since)
+				c.Close()
+			}
+		}()
 	case "dial": // NAME:PORT until somebody answers; prints what
 		name, port, _ := strings.Cut(arg, ":")
 		for {
