@@ -22,8 +22,7 @@ import (
 type upView struct {
 	w       io.Writer
 	json    bool
-	live    bool
-	width   int
+	live    func() (width, height int) // of the terminal, nil for none
 	storage string
 	names   *strings.Replacer // of files
 
@@ -43,9 +42,12 @@ func newUpView(env Env, f upFlags, opts appengine.Options) *upView {
 	v := &upView{w: env.Stdout, json: f.json, storage: opts.Storage, began: time.Now()}
 	file, ok := env.Stdout.(*os.File)
 	if ok && !f.json && !f.logs && env.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())) {
-		v.live, v.width = true, 80
-		if w, _, err := term.GetSize(int(file.Fd())); err == nil && w > 0 {
-			v.width = w - 1
+		v.live = func() (int, int) {
+			w, h, err := term.GetSize(int(file.Fd()))
+			if err != nil || w <= 0 || h <= 0 {
+				return 80, 24
+			}
+			return w, h
 		}
 	}
 	return v
@@ -81,7 +83,7 @@ func (v *upView) note(e appengine.Event) string {
 		was := v.row(e)
 		onItsWay := e.Status == "INSTALLED" || e.Status == "MOUNTED" || e.Status == "BLOCKED"
 		ended := e.Status == "STOPPED" && was != "STOPPING" // by itself
-		if onItsWay || v.live && !ended {
+		if onItsWay || v.live != nil && !ended {
 			return "" // the table has it
 		}
 		if e.Status == "RECOVERING" {
@@ -124,7 +126,7 @@ func (v *upView) newLinks(links []pvctrl.Link) string {
 		}
 	}
 	v.links = links
-	if v.live {
+	if v.live != nil {
 		return ""
 	}
 	return strings.Join(lines, "\n"+strings.Repeat(" ", len(v.stamp(time.Now()))))
@@ -139,7 +141,7 @@ func (v *upView) draw(text string) {
 	}
 	b.WriteString(text)
 	v.drawn = 0
-	if v.live && len(v.rows) > 0 {
+	if v.live != nil && len(v.rows) > 0 {
 		v.drawn = v.table(&b)
 	}
 	_, _ = io.WriteString(v.w, b.String())
@@ -163,13 +165,18 @@ func (v *upView) table(b *strings.Builder) int {
 	}
 	var all strings.Builder
 	_ = table(&all, rows) // a Builder takes everything
-	n := 1
-	b.WriteString("\n")
-	for line := range strings.Lines(all.String()) {
-		b.WriteString(shorten(strings.TrimSuffix(line, "\n"), v.width) + "\n")
-		n++
+	lines := strings.Split(strings.TrimSuffix(all.String(), "\n"), "\n")
+	width, height := v.live()
+	// What has scrolled out at the top cannot be drawn again.
+	if most := max(height-3, 1); len(lines) > most {
+		more := len(lines) - most + 1
+		lines = append(lines[:most-1], fmt.Sprintf("and %d more", more))
 	}
-	return n
+	b.WriteString("\n")
+	for _, line := range lines {
+		b.WriteString(shorten(line, max(width-1, 10)) + "\n")
+	}
+	return len(lines) + 1
 }
 
 // finish leaves the last table where it is.
