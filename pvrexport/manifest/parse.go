@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 )
 
@@ -82,10 +83,30 @@ func decodeStrict(data []byte, into any) error {
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
 		line := 1 + strings.Count(string(data[:min(int(dec.InputOffset()), len(data))]), "\n")
-		return fmt.Errorf("line %d: %w", line, err)
+		return fmt.Errorf("line %d: %w", line, plainType(err))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("there is something behind the JSON value")
 	}
 	return nil
+}
+
+// plainType says what a value is and should be, in the words of JSON instead of
+// Go's types.
+func plainType(err error) error {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return err
+	}
+	want := map[reflect.Kind]string{
+		reflect.Struct: "an object", reflect.Map: "an object", reflect.Slice: "an array", reflect.String: "a string", reflect.Bool: "true or false",
+	}[e.Type.Kind()]
+	if want == "" {
+		want = "a number"
+	}
+	at := "the file"
+	if e.Field != "" {
+		at = fmt.Sprintf("%q", e.Field)
+	}
+	return fmt.Errorf("%s: got %s, want %s", at, e.Value, want)
 }

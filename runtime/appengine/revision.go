@@ -15,6 +15,7 @@ import (
 	"github.com/pvkit/pvkit/runtime/appengine/lifecycle"
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
 	"github.com/pvkit/pvkit/runtime/appengine/network"
+	"github.com/pvkit/pvkit/runtime/appengine/sandbox"
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox/lxcconf"
 	"github.com/pvkit/pvkit/runtime/appengine/storage"
 	"github.com/pvkit/pvkit/runtime/appengine/system"
@@ -191,6 +192,9 @@ func (d *definition) readMdev(name string) error {
 	}
 	defer f.Close()
 	if d.mdev, err = manifest.ParseMdev(f); err != nil {
+		return fmt.Errorf("mdev.json: %w", err)
+	}
+	if err := sandbox.CheckMdev(d.mdev); err != nil {
 		return fmt.Errorf("mdev.json: %w", err)
 	}
 	return nil

@@ -195,6 +195,13 @@ func environment(s Spec) []string {
 	return out
 }
 
+// CheckMdev says what is wrong with the first rule of Spec.Mdev that would end a
+// start.
+func CheckMdev(rules []string) error {
+	_, err := mdev.Parse(rules)
+	return err
+}
+
 func (j *job) devices(rules []string) error {
 	parsed, err := mdev.Parse(rules)
 	if err != nil {
