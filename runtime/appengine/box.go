@@ -173,6 +173,7 @@ func (b *box) unmount() {
 		if b.mounted == nil {
 			return
 		}
+		b.s.c.mounted.set(b.name, nil)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.s.ctx), cleanTime)
 		defer cancel()
 		err := b.mounted.Unmount(ctx)

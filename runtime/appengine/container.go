@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -16,8 +17,9 @@ import (
 	"github.com/pvkit/pvkit/runtime/appengine/system"
 )
 
-// deviceVolumes is the directory of the volumes that belong to no container.
-const deviceVolumes = "_pv_"
+// deviceVolumes is the directory of the volumes that belong to no container
+// (volumes.c, pv_volume_mount).
+const deviceVolumes = "bsp"
 
 // place mounts the volumes of a container: its root image, further images, and
 // storage by persistence.
@@ -44,7 +46,11 @@ func (c *cycle) place(ctx context.Context, rev *revision, d *definition) (*sandb
 	if err != nil {
 		return nil, err
 	}
-	return c.host.Mount(ctx, d.Name, append(vols, own...))
+	m, err := c.host.Mount(ctx, d.Name, append(vols, own...))
+	if err == nil {
+		c.mounted.set(d.Name, m.Volumes())
+	}
+	return m, err
 }
 
 // volumes are the writable volumes of a container.
@@ -94,9 +100,8 @@ func (c *cycle) spec(rev *revision, d *definition, m *sandbox.Mounted) (sandbox.
 		Mounts: c.pantavisor(rev.name, d), Group: d.Group.Name, Hostname: end.Hostname,
 		Mdev: d.mdev, OwnNet: end.NewNamespace(),
 	}
-	for name, dir := range c.shared {
-		s.Volumes[name] = dir
-	}
+	c.mounted.addTo(s.Volumes)
+	maps.Copy(s.Volumes, c.shared)
 	s.Exports = d.Shares
 	if d.HostFirmware {
 		s.Mounts = append(s.Mounts, firmware()...)

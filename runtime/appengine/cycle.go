@@ -41,8 +41,9 @@ type cycle struct {
 	stream   *ctrl.Events // GET /events
 	status   atomic.Value // string: pantavisor.status
 
-	shared map[string]string // paths of configurations that every container has
-	device *sandbox.Mounted  // the device's own volumes, nil for none
+	shared  map[string]string // paths of configurations that every container has
+	mounted volumeMap
+	device  *sandbox.Mounted // the device's own volumes, nil for none
 
 	sources sync.Map // name → *logs.Source of the runtime's parts
 	stops   []func() // what began, the last first
