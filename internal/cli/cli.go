@@ -92,7 +92,7 @@ Exit codes: 0 ok, 1 findings, 2 failure, 64 usage.`,
 	root.Version = buildVersion().String()
 	root.SetVersionTemplate("pvkit {{.Version}}\n")
 	root.AddCommand(commands(env)...)
-	root.InitDefaultCompletionCmd(env.Args...)
+	completeAlone(root)
 	strict(root)
 
 	c, err := root.ExecuteContextC(ctx)
