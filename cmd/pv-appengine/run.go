@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pvkit/pvkit/internal/program"
 	"github.com/pvkit/pvkit/runtime/appengine"
 	"github.com/pvkit/pvkit/runtime/appengine/settings"
 	"github.com/pvkit/pvkit/runtime/appengine/storage"
@@ -53,7 +54,7 @@ func run(ctx context.Context, p process) int {
 		fmt.Fprintf(p.errs, "pv-appengine: %v\nRun 'pv-appengine -h' for usage.\n", err)
 		return exitUsage
 	case f.version:
-		fmt.Fprintln(p.out, "pv-appengine", version())
+		fmt.Fprintln(p.out, "pv-appengine", program.Version())
 		return exitStopped
 	}
 	out := &reporter{w: p.out, json: f.json}
@@ -87,7 +88,7 @@ func run(ctx context.Context, p process) int {
 func options(f flags, p process, out *reporter) (appengine.Options, error) {
 	o := appengine.Options{
 		Revision: first(f.revision, p.getenv("PV_APPENGINE_INITIAL_REV")), RestartDelay: f.delay,
-		Extract: f.extract, Version: version(), Watch: out.event, Stdout: p.out,
+		Extract: f.extract, Version: program.Version(), Watch: out.event, Stdout: p.out,
 	}
 	for _, name := range []string{"VALGRIND", "PV_LOOP_INDEX_BASE", "PV_DEBUG_SSH_PUBKEY", "PV_DEBUG_SSH_AUTHORIZED_KEYS"} {
 		if p.getenv(name) != "" {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -327,16 +328,53 @@ func TestUsage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for args, want := range map[string]string{
-		"--interval 1ms":       "shorter than 10ms",
-		"--log-format x":       "it is text or json",
-		"--max-connections -1": "negative",
-		"extra":                `unexpected argument "extra"`,
-		"--no-such":            "flag provided but not defined",
+	for _, c := range []struct {
+		args     string
+		code     int
+		out, err string // what they have; "" for nothing at all
+	}{
+		{"-h", 0, "usage: pv-xconnect [options]", ""},
+		{"--help", 0, "Exit codes:", ""},
+		{"--version", 0, "pv-xconnect pvkit", ""},
+		{"--interval 1ms", 2, "", "shorter than 10ms"},
+		{"--interval soon", 2, "", `invalid value "soon"`},
+		{"--log-format x", 2, "", "it is text or json"},
+		{"--log-level loud", 2, "", "log-level"},
+		{"--max-connections -1", 2, "", "negative"},
+		{"--allow-device [", 2, "", "syntax error in pattern"},
+		{"--once --dry-run", 2, "", "only one of them"},
+		{"extra", 2, "", `unexpected argument "extra"`},
+		{"--no-such", 2, "", "flag provided but not defined"},
+		{"--dry-run --socket /no/such", 1, "", "dial /no/such: no such file or directory"},
+		{"--once --socket /no/such", 1, "", "dial /no/such: no such file or directory"},
+		{"--socket /no/such --status /dev/null/x", 1, "starting...", "/dev/null"},
 	} {
-		out, err := exec.Command(path, strings.Fields(args)...).CombinedOutput()
-		if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != 2 || !strings.Contains(string(out), want) {
-			t.Errorf("%s: %v, %s", args, err, out)
+		cmd := exec.Command(path, strings.Fields(c.args)...)
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		cmd.Run() // its code is looked at below
+		has := func(got, want string) bool { return strings.Contains(got, want) && (want != "" || got == "") }
+		if cmd.ProcessState.ExitCode() != c.code || !has(out.String(), c.out) || !has(errs.String(), c.err) {
+			t.Errorf("%s: code %d\n%s\n%s", c.args, cmd.ProcessState.ExitCode(), &out, &errs)
+		}
+	}
+}
+
+// Every option that the usage names is there.
+func TestUsageIsComplete(t *testing.T) {
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := exec.Command(path, "-h").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^  --([a-z-]+)`).FindAllStringSubmatch(string(text), -1) {
+		// An option that takes no such value, or none, is known; another is not.
+		out, err := exec.Command(path, "--"+m[1]+"=\x01", "extra").CombinedOutput()
+		if err == nil || strings.Contains(string(out), "not defined") {
+			t.Errorf("--%s: %s", m[1], out)
 		}
 	}
 }

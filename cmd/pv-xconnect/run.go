@@ -9,12 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pvkit/pvkit/internal/program"
 	"github.com/pvkit/pvkit/runtime/nsinject"
 	"github.com/pvkit/pvkit/runtime/pvctrl"
 	"github.com/pvkit/pvkit/runtime/xconnect"
@@ -30,15 +30,6 @@ type process struct {
 	refetch <-chan struct{}
 }
 
-type flags struct {
-	socket, status, logFormat string
-	interval, drain           time.Duration
-	maxConns                  int
-	level                     slog.Level
-	once, dryRun              bool
-	devices                   []string
-}
-
 // Exit codes.
 const (
 	exitOK     = 0
@@ -46,55 +37,28 @@ const (
 	exitUsage  = 2
 )
 
-func parse(p process) (flags, error) {
-	var f flags
-	fs := flag.NewFlagSet("pv-xconnect", flag.ContinueOnError)
-	fs.SetOutput(p.errs)
-	fs.StringVar(&f.socket, "socket", pvctrl.DefaultSocket, "pv-ctrl's unix socket")
-	fs.DurationVar(&f.interval, "interval", 5*time.Second, "time between two fetches of the graph")
-	fs.DurationVar(&f.drain, "drain", 5*time.Second, "time that open connections get when the daemon stops")
-	fs.IntVar(&f.maxConns, "max-connections", 0, "connections at once on a link (0: by the limit of open files)")
-	fs.StringVar(&f.status, "status", "", "serve /status and /metrics on this unix socket")
-	fs.StringVar(&f.logFormat, "log-format", "text", "text or json")
-	fs.TextVar(&f.level, "log-level", slog.LevelInfo, "debug, info, warn or error")
-	fs.BoolVar(&f.once, "once", false, "fetch the graph once, make its links, say how each fares, and end")
-	fs.BoolVar(&f.dryRun, "dry-run", false, "fetch the graph once, print the links, and touch nothing")
-	fs.Func("allow-device", "a pattern of provider paths, such as /dev/fb0, that drm links may pass on too; may be repeated", func(v string) error {
-		_, err := path.Match(v, "")
-		f.devices = append(f.devices, v)
-		return err
-	})
-	if err := fs.Parse(p.args); err != nil {
-		return f, err
-	}
-	switch {
-	case fs.NArg() > 0:
-		return f, fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case f.interval < 10*time.Millisecond:
-		return f, fmt.Errorf("--interval %v is shorter than 10ms", f.interval)
-	case f.logFormat != "text" && f.logFormat != "json":
-		return f, fmt.Errorf("--log-format %s: it is text or json", f.logFormat)
-	case f.maxConns < 0 || f.drain < 0:
-		return f, errors.New("a limit cannot be negative")
-	}
-	return f, nil
-}
-
 func run(ctx context.Context, p process) int {
-	f, err := parse(p)
-	if errors.Is(err, flag.ErrHelp) {
+	f, err := parse(p.args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(p.out, usage)
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(p.errs, "pv-xconnect: %v\nRun 'pv-xconnect -h' for usage.\n", err)
+		return exitUsage
+	case f.version:
+		fmt.Fprintln(p.out, "pv-xconnect", program.Version())
 		return exitOK
 	}
-	if err != nil {
-		fmt.Fprintln(p.errs, "pv-xconnect:", err)
-		return exitUsage
+	logs := p.out
+	if f.once {
+		logs = p.errs
 	}
-	var h slog.Handler = slog.NewTextHandler(p.out, &slog.HandlerOptions{Level: f.level})
+	var h slog.Handler = slog.NewTextHandler(logs, &slog.HandlerOptions{Level: f.level})
 	if f.logFormat == "json" {
-		h = slog.NewJSONHandler(p.out, &slog.HandlerOptions{Level: f.level})
+		h = slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: f.level})
 	}
-	log := slog.New(h)
-	if err := daemon(ctx, p, f, log); err != nil {
+	if err := daemon(ctx, p, f, slog.New(h)); err != nil {
 		fmt.Fprintln(p.errs, "pv-xconnect:", err)
 		return exitFailed
 	}

@@ -1,9 +1,9 @@
-package main
+package program
 
 import "runtime/debug"
 
-// version is what the build knows of itself.
-func version() string {
+// Version is what the build knows of itself.
+func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "pvkit (unknown build)"
