@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pvkit/pvkit/runtime/appengine/lifecycle"
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
 	"github.com/pvkit/pvkit/runtime/appengine/network"
@@ -52,7 +54,7 @@ func (b *box) start(run lifecycle.Run, rev *revision) {
 		p, err := b.launch(rev)
 		if err != nil {
 			_, refused := network.IsRefusal(err)
-			b.failed(run, failText(err), refused)
+			b.failed(run, failText(err), refused || errors.Is(err, unix.ENOEXEC))
 			return
 		}
 		b.s.post(func() {

@@ -2,6 +2,7 @@ package appengine_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -23,33 +24,52 @@ func foreign() container.Arch {
 }
 
 // Exports of one container for several machines: the last one counts, and both
-// that and why it does not run are told.
+// that and why it does not run are told. An update to it is taken back at once,
+// for no retry can help.
 func TestForeignExports(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, actor("calm", nil, app))
-	def := actor("mixed", nil, "group: app", "auto_recovery: {policy: on-failure, max_retries: 1, retry_delay: 60, backoff_policy: never}")
-	here := exportFor(t, r.exports, def, container.Arch(runtime.GOARCH))
-	first, last := filepath.Join(r.exports, "mixed-1.tgz"), filepath.Join(r.exports, "mixed-2.tgz")
+	def := actor("mixed", does("say=here", "wait"), app)
+	here, there := exportFor(t, r.exports, def, container.Arch(runtime.GOARCH)), filepath.Join(r.exports, "mixed-2.tgz")
+	first := filepath.Join(r.exports, "mixed-1.tgz")
 	if err := os.Rename(here, first); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(exportFor(t, r.exports, def, foreign()), last); err != nil {
+	if err := os.Rename(exportFor(t, r.exports, def, foreign()), there); err != nil {
 		t.Fatal(err)
 	}
-	r.start()
+	want := "it is for " + string(foreign()) + ", and this machine is " + runtime.GOARCH
+	r.start().wait()
+	if _, ok := errors.AsType[*appengine.RevisionError](r.err); !ok || !strings.Contains(r.err.Error(), "mixed") || !strings.Contains(r.err.Error(), want) {
+		t.Errorf("%v: want %q", r.err, want)
+	}
 	r.saw("which one counts", func(e appengine.Event) bool {
-		return e.Kind == appengine.EventNote && e.Container == "mixed" && strings.Contains(e.Text, first) && strings.Contains(e.Text, last)
+		return e.Kind == appengine.EventNote && e.Container == "mixed" && strings.Contains(e.Text, first) && strings.Contains(e.Text, there)
 	})
 	e := r.saw("the end of the one that does not run", func(e appengine.Event) bool {
-		return e.Container == "mixed" && e.Status == "RECOVERING"
+		return e.Container == "mixed" && e.Status == "STOPPED"
 	})
-	if want := "is for " + string(foreign()) + ", and this machine is " + runtime.GOARCH; !strings.Contains(e.Text, want) {
+	if !strings.Contains(e.Text, want) {
 		t.Errorf("%s: want %q", e, want)
 	}
-	eventually(t, "both in the log", func() bool {
-		return strings.Contains(r.log(), "the last counts") && strings.Contains(r.log(), "is for "+string(foreign()))
+	if !strings.Contains(r.log(), "the last counts") || !strings.Contains(r.log(), want) {
+		t.Error("want both in the log")
+	}
+
+	if err := appengine.Forget(r.opts); err != nil {
+		t.Fatal(err)
+	}
+	moved := filepath.Join(t.TempDir(), "mixed.tgz")
+	if err := os.Rename(there, moved); err != nil {
+		t.Fatal(err)
+	}
+	r.start().ready()
+	r.put("locals/foreign", moved)
+	r.command(pvctrl.OpLocalRun, "locals/foreign")
+	eventually(t, "ERROR", func() bool {
+		return r.progress("locals/foreign") == "ERROR A container could not be started"
 	})
-	eventually(t, "the other one runs", func() bool { return r.status("calm") == "STARTED" })
+	eventually(t, "the good one runs again", func() bool { return r.boot() == "pv_rev=0" && r.status("mixed") == "STARTED" })
 }
 
 // The same container with the same content twice is nothing to tell.

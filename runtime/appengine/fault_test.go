@@ -67,6 +67,7 @@ func TestKilled(t *testing.T) {
 	r := newRig(t, actor("calm", does("count=/data/runs", "wait"), app, "volumes: [\"/data:permanent\"]"), actor("stubborn", does("stubborn"), app))
 	cmd, _ := r.daemon(nil)
 	r.up("calm", "stubborn")
+	eventually(t, "it has counted", func() bool { return strings.Contains(r.console("0", "calm"), "run 1") })
 	calm, stubborn := r.pid("calm"), r.pid("stubborn")
 	list, err := r.ctrl.Daemons(t.Context())
 	if err != nil {

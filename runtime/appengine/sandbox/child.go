@@ -29,7 +29,8 @@ func Child() {
 	}
 	c := &child{}
 	err := c.run()
-	send(report{Error: err.Error()}) // run only returns with an error
+	errno, _ := errors.AsType[unix.Errno](err)
+	send(report{Error: err.Error(), Errno: int(errno)}) // run only returns with an error
 	os.Exit(1)
 }
 

@@ -26,7 +26,8 @@ const pidsDefault = 4096
 const leastPidMax = 301
 
 // StartError is a container that did not start. The cause says which step of
-// the start failed and on what.
+// the start failed and on what; where a system call did, it is its error, such as
+// ENOEXEC for a program that this machine never runs.
 type StartError struct {
 	Name string
 	Err  error
@@ -273,6 +274,22 @@ func (c *Container) launch(ctx context.Context, j *job, s Spec) error {
 // errEnded is a child that went without a word.
 var errEnded = errors.New("it ended while it was being set up")
 
+// childError is what a child said.
+type childError struct {
+	text  string
+	errno unix.Errno // 0 if it was no system call
+}
+
+func (e *childError) Error() string { return e.text }
+
+// Unwrap gives the system call's error.
+func (e *childError) Unwrap() error {
+	if e.errno == 0 {
+		return nil
+	}
+	return e.errno
+}
+
 func writeJob(in *os.File, j *job) error {
 	data, err := json.Marshal(j)
 	if err != nil {
@@ -365,7 +382,7 @@ func (c *Container) follow(reports int, j *job, s Spec) error {
 		}
 		switch {
 		case r.Error != "":
-			return errors.New(r.Error)
+			return &childError{r.Error, unix.Errno(r.Errno)}
 		case r.Warning != "":
 			c.log.Warn(r.Warning)
 		case r.Console && len(files) == 1:

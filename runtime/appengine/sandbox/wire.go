@@ -54,6 +54,7 @@ type device struct {
 type report struct {
 	Warning string `json:",omitempty"`
 	Error   string `json:",omitempty"`
+	Errno   int    `json:",omitempty"` // of Error, if a system call gave it
 	Console bool   `json:",omitempty"` // a descriptor comes along
 	Export  string `json:",omitempty"` // its mount comes along
 	TTYs    int    `json:",omitempty"` // so many descriptors come along
