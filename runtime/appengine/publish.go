@@ -57,7 +57,9 @@ func (s *supervisor) publish() {
 			s.stream(pvctrl.EventGroup, g)
 		}
 	}
-	changed := old.status != n.status
+	// While all is being stopped the status says nothing: who is down does not
+	// count, so a system of which one is left is READY.
+	changed := old.status != n.status && s.ending == outcomeNone
 	s.list(n, changed)
 	if changed {
 		s.scribe.add(func() { s.showStatus(n) })
