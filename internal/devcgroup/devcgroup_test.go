@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -300,7 +302,59 @@ func TestGrant(t *testing.T) {
 	}
 }
 
-// Both programs are asked: the group's and the one of a group inside.
+// foreign attaches a program without a map, as other runtimes' are, which allows
+// everything.
+func foreign(t *testing.T, group *os.File) {
+	t.Helper()
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	code, license := &[2]uint64{0x1_0000_00b7, 0x95}, &[4]byte{'M', 'I', 'T'} // r0 = 1; exit
+	pin.Pin(code)
+	pin.Pin(license)
+	load := struct {
+		kind, count   uint32
+		code, license uint64
+		rest          [9]uint64
+	}{kind: unix.BPF_PROG_TYPE_CGROUP_DEVICE, count: 2, code: uint64(uintptr(unsafe.Pointer(code))), license: uint64(uintptr(unsafe.Pointer(license)))}
+	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&load)), unsafe.Sizeof(load))
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	defer unix.Close(int(fd))
+	attach := [4]uint32{uint32(group.Fd()), uint32(fd), unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI}
+	if _, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_ATTACH, uintptr(unsafe.Pointer(&attach)), unsafe.Sizeof(attach)); errno != 0 {
+		t.Fatal(errno)
+	}
+}
+
+// Other runtimes' programs are counted, and asked beside ours.
+func TestForeign(t *testing.T) {
+	r := v2(t)
+	_, before, err := devcgroup.Find(r.group)
+	if errors.Is(err, devcgroup.ErrUnavailable) {
+		t.Skipf("testreq: optional: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign(t, r.group)
+	if ours, others, err := devcgroup.Find(r.group); err != nil || len(ours) != 0 || others != before+1 {
+		t.Errorf("%d, %d, %v, before %d", len(ours), others, err, before)
+	}
+	r.limit(false, "allow c 1:3 r")
+	if !r.may("c 1:3 r") || r.may("c 1:5 r") {
+		t.Error("ours is not asked beside it")
+	}
+	ours, others, err := devcgroup.Find(r.group)
+	if err != nil || len(ours) != 1 || others != before+1 {
+		t.Errorf("%d, %d, %v, before %d", len(ours), others, err, before)
+	}
+	for _, p := range ours {
+		p.Close()
+	}
+}
+
+// Both programs are asked where there are two.
 func TestNested(t *testing.T) {
 	r := v2(t)
 	r.limit(false, "allow c 1:3 rwm", "allow c 1:5 rwm")
