@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -258,4 +259,18 @@ func (r *rig) storedProgress(rev string) string {
 		r.t.Fatal(err)
 	}
 	return p.Status + " " + p.StatusMsg + " " + strconv.Itoa(p.Percent)
+}
+
+// A line and a key that have no effect are named where a person sees them.
+func TestVainWishes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, actor("app", nil, app, `args: {PV_LXC_EXTRA_CONF: "lxc.hook.start = /x"}`))
+	if err := os.Rename(r.device(`{"groups": [{"name": "app"}], "ingress": {}}`), filepath.Join(r.exports, "00-device.pvrexport.tgz")); err != nil {
+		t.Fatal(err)
+	}
+	r.start().ready()
+	for _, want := range []string{`app/lxc.container.conf: line `, `lxc.hook.start: hooks are not run: "/x" ignored`, `device.json: warning: ingress: the runtime ignores this key`} {
+		r.saw(want, func(e appengine.Event) bool { return e.Kind == appengine.EventNote && strings.Contains(e.Text, want) })
+		eventually(t, want+" in the log", func() bool { return strings.Contains(r.log(), want) })
+	}
 }

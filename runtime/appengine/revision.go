@@ -13,7 +13,6 @@ import (
 	"github.com/pvkit/pvkit/pvrexport"
 	"github.com/pvkit/pvkit/pvrexport/manifest"
 	"github.com/pvkit/pvkit/runtime/appengine/lifecycle"
-	"github.com/pvkit/pvkit/runtime/appengine/logs"
 	"github.com/pvkit/pvkit/runtime/appengine/network"
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox"
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox/lxcconf"
@@ -90,7 +89,7 @@ func (c *cycle) load(ctx context.Context, rev string, previous *revision) (*revi
 		return refuse(lifecycle.ProblemFormat, err)
 	}
 	for _, f := range sys.Findings {
-		c.source("parser").Log(logs.Warn, f.String())
+		c.noteAs("parser", f.String())
 	}
 	if err := c.verify(ctx, rev); err != nil {
 		return refuse(lifecycle.ProblemChecksum, err)
@@ -153,14 +152,14 @@ func (c *cycle) read(r *revision, d *definition) error {
 		return fmt.Errorf("%s: %w", d.Config, err)
 	}
 	for _, w := range d.config.Warnings {
-		c.log.Warn("lxc.container.conf has a line without effect here", "container", d.Name, "line", w.String())
+		c.noteAs("pantavisor", fmt.Sprintf("%s/%s: %s", d.Name, d.Config, w))
 	}
 	var warnings []string
 	if d.net, warnings, err = network.LXCInterfaces(lines(src)); err != nil {
 		return fmt.Errorf("%s: %w", d.Config, err)
 	}
 	for _, w := range warnings {
-		c.log.Warn("lxc.container.conf has a line without effect here", "container", d.Name, "line", w)
+		c.noteAs("pantavisor", fmt.Sprintf("%s/%s: %s", d.Name, d.Config, w))
 	}
 	return nil
 }

@@ -43,8 +43,11 @@ func (c *cycle) startDaemons(ctx context.Context) error {
 }
 
 // note tells what this machine cannot do, in the log and to who watches.
-func (c *cycle) note(text string) {
-	c.log.Warn(text)
+func (c *cycle) note(text string) { c.noteAs("pantavisor", text) }
+
+// noteAs is note under the name of one of the runtime's parts.
+func (c *cycle) noteAs(source, text string) {
+	c.source(source).Log(logs.Warn, text)
 	c.events.send(Event{Kind: EventNote, Text: text})
 }
 

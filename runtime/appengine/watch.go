@@ -23,7 +23,7 @@ const (
 	EventProgress  EventKind = "progress"  // of a revision's installation
 	EventStopping  EventKind = "stopping"  // everything is being stopped; Text says why
 	EventRestart   EventKind = "restart"   // the next cycle comes
-	EventNote      EventKind = "note"      // what this machine cannot do
+	EventNote      EventKind = "note"      // what this machine cannot do, or a file asks for in vain
 	EventError     EventKind = "error"
 )
 
