@@ -92,9 +92,6 @@ func (c *cycle) spec(rev *revision, d *definition, m *sandbox.Mounted) (sandbox.
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
-	if err := c.run.container(d.Name); err != nil {
-		return sandbox.Spec{}, err
-	}
 	s := sandbox.Spec{
 		Name: d.Name, Config: d.config, Volumes: m.Volumes(), Overlay: d.overlay,
 		Mounts: c.pantavisor(rev.name, d), Group: d.Group.Name, Hostname: end.Hostname,

@@ -98,16 +98,18 @@ func TestUserControl(t *testing.T) {
 // later gets it then.
 func TestDeaf(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, actor("deaf", does("say=up", "deaf"), app), actor("late", does("say=up", "deaf=300ms", "wait"), app))
+	r := newRig(t, actor("deaf", does("deaf"), app), actor("late", does("late=400ms"), app))
 	r.start().ready()
-	for _, name := range []string{"deaf", "late"} {
-		eventually(t, name+" is up", func() bool { return strings.Contains(r.console("0", name), "up") })
+	for _, name := range []string{"late", "deaf"} {
+		eventually(t, name+" is up", func() bool { return strings.Contains(r.console("0", name), name) })
 		if err := r.ctrl.ContainerAction(t.Context(), name, "restart"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	eventually(t, "late has the signal", func() bool { return strings.Contains(r.console("0", "late"), "ended by power failure") })
-	eventually(t, "a second deaf one", func() bool { return strings.Count(r.console("0", "deaf"), "up") == 2 })
+	for _, name := range []string{"late", "deaf"} {
+		eventually(t, "a second "+name+" one", func() bool { return strings.Count(r.console("0", name), name) == 2 })
+	}
 	began := time.Now()
 	r.stop()
 	if took := time.Since(began); took > 3*time.Second {
@@ -142,6 +144,7 @@ func TestRoleNobody(t *testing.T) {
 		actor("other", does("ls=/pantavisor", "request=GET:/groups:", "wait"), app))
 	r.start().ready()
 	eventually(t, "READY by its signal", func() bool { return r.status("nobody") == "READY" })
+	eventually(t, "the answer to it", func() bool { return strings.Contains(r.console("0", "nobody"), "POST /signal: ") })
 	text := r.console("0", "nobody")
 	for _, want := range []string{
 		"entry device-meta\r\nentry logs\r\nentry pv-ctrl\r\nentry pv-ctrl-log\r\nentry user-meta\r\n",

@@ -117,7 +117,7 @@ func (c *cycle) describe(r *revision, previous *revision) error {
 	for _, ct := range r.sys.Containers {
 		d := &definition{Container: ct}
 		r.containers[ct.Name] = d
-		if err := c.read(r, d); err != nil {
+		if err := errors.Join(c.read(r, d), c.run.container(ct.Name)); err != nil {
 			return fmt.Errorf("container %s: %w", ct.Name, err)
 		}
 		if d.config != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"syscall"
 )
@@ -11,8 +12,8 @@ import (
 // The signal that stops a container whose configuration names none is SIGPWR,
 // and SIGRTMIN+3 for a first process that blocks that: systemd reads its signals
 // from a descriptor, and takes this one for a shutdown (do_lxcapi_shutdown in
-// lxccontainer.c of LXC, systemd(1)). Other than for LXC, one that handles it
-// does not count: the first thread of a Go program may block it as all others.
+// lxccontainer.c of LXC, systemd(1)). LXC looks at the first thread; that of a Go
+// program may block all signals, which its other threads take.
 const (
 	haltDefault = syscall.SIGPWR
 	haltSystemd = syscall.Signal(34 + 3) // glibc's SIGRTMIN
@@ -25,7 +26,7 @@ func (c *Container) haltSignal() syscall.Signal {
 	if c.halt != 0 {
 		return c.halt
 	}
-	if s := signalsOf(c.PID()); s.blocked.has(haltSystemd) && !s.caught.has(haltSystemd) {
+	if signalsOf(c.PID()).blocked.has(haltSystemd) {
 		return haltSystemd
 	}
 	return haltDefault
@@ -59,15 +60,36 @@ type signals struct {
 	known                    bool
 }
 
-// signalsOf reads them from /proc/PID/status (proc_pid_status(5)); the blocked
-// ones are those of the first thread.
+// signalsOf reads them from /proc/PID/task/*/status (proc_pid_status(5)). A
+// signal that one thread does not block is delivered there, so blocked are those
+// that all threads block.
 func signalsOf(pid int) (s signals) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	tasks := fmt.Sprintf("/proc/%d/task", pid)
+	threads, err := os.ReadDir(tasks)
 	if err != nil {
 		return s
 	}
+	s.blocked = ^sigset(0)
+	for _, thread := range threads {
+		text, err := os.ReadFile(filepath.Join(tasks, thread.Name(), "status"))
+		if err != nil {
+			continue // it has ended
+		}
+		one, ok := parseSignals(text)
+		if !ok {
+			return signals{}
+		}
+		s = signals{blocked: s.blocked & one.blocked, ignored: one.ignored, caught: one.caught, known: true}
+	}
+	if !s.known {
+		return signals{}
+	}
+	return s
+}
+
+func parseSignals(status []byte) (s signals, ok bool) {
 	found := 0
-	for line := range bytes.Lines(text) {
+	for line := range bytes.Lines(status) {
 		key, value, _ := bytes.Cut(line, []byte(":"))
 		to := map[string]*sigset{"SigBlk": &s.blocked, "SigIgn": &s.ignored, "SigCgt": &s.caught}[string(key)]
 		if to == nil {
@@ -75,11 +97,10 @@ func signalsOf(pid int) (s signals) {
 		}
 		n, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
 		if err != nil {
-			return signals{}
+			return s, false
 		}
 		*to = sigset(n)
 		found++
 	}
-	s.known = found == 3
-	return s
+	return s, found == 3
 }

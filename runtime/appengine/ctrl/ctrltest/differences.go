@@ -21,12 +21,13 @@ func ServerDifferences() []Difference {
 }
 
 // StopDifferences is for servers that do not let a request wait for another
-// container to stop, as upstream does with all of them.
+// container to stop, as upstream does with all of them. On a busy machine the
+// reply may come late for another reason.
 func StopDifferences() []Difference {
 	const waits = "stopping a container does not hold up replies; upstream's came later than its reader waited"
 	return []Difference{
-		{Captures: []int{181}, Part: Status, Reason: waits},
-		{Captures: []int{181}, Part: Headers, Reason: waits},
-		{Captures: []int{181}, Part: End, Reason: waits},
+		{Captures: []int{181}, Part: Status, Sometimes: true, Reason: waits},
+		{Captures: []int{181}, Part: Headers, Sometimes: true, Reason: waits},
+		{Captures: []int{181}, Part: End, Sometimes: true, Reason: waits},
 	}
 }
