@@ -106,8 +106,8 @@ func printUsage(w io.Writer, fs *flag.FlagSet, own map[string]string) {
 	})
 	fmt.Fprint(w, `
 STATE is $XDG_STATE_HOME/pv-appengine, or ~/.local/state/pv-appengine. Nothing
-of the machine is touched outside storage and run directory but the cgroup
-"pantavisor", and bridges of pools when a state has pools.
+of the machine is touched outside storage and run directory but a cgroup
+"pantavisor-…", and bridges of pools when a state has pools.
 
 Environment: PV_* and PH_* are settings; VERBOSE=true logs at level TRACE;
 PV_APPENGINE_INITIAL_REV names the first revision. Without meaning here, and

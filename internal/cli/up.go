@@ -39,7 +39,8 @@ runs until Ctrl-C stops it; a second Ctrl-C does not wait.
 Each argument is a directory with a container.yaml, which is built for this
 machine, a directory with pvrexports, or a pvrexport. A directory with neither
 stands for the directories in it that have a container.yaml. Without arguments
-it is the current directory.
+it is the current directory. Of several pvrexports of one container those for
+other machines are left out.
 
 Without --state everything starts from nothing: what an earlier run stored is
 removed. With it, the directory's storage goes on, with its volumes, and
@@ -49,6 +50,11 @@ rolled back if it does not stay up.
 It needs root, or user namespaces that this user may make: then images are
 copied instead of mounted. Nothing of the machine is touched outside the state
 directory but a cgroup, and the bridges of pools if a device.json has them.
+
+With --json a line is an event: an object with "time", "kind", and what belongs
+to it: "revision", "container", "status", "pid", "text", "links". The kinds are
+apply, load, serving, container, system, links, progress, stopping, restart,
+note and error; runtime/README.md has the table.
 
 Exit codes: 0 stopped or powered off, 2 failure, 64 usage.`,
 		Example: `  pvkit up examples/pv-example-unix-*
