@@ -263,6 +263,156 @@ func TestKilledAndStartedAgain(t *testing.T) {
 	works(t, consumer.Path("/run/pv/a.sock"))
 }
 
+// A container that cleans its /run gets its socket again.
+func TestSocketTakenAway(t *testing.T) {
+	provider, consumer := testns.Start(t), testns.Start(t)
+	echoAt(t, provider, "/run/ex.sock")
+	server := newCtrl(t)
+	server.set("[" + entry(consumer.PID, provider.PID, "a") + "]")
+	d := start(t, nil, "--socket", server.path, "--interval", "100ms")
+	works(t, consumer.Path("/run/pv/a.sock"))
+	if err := os.RemoveAll(consumer.Path("/run/pv")); err != nil {
+		t.Fatal(err)
+	}
+	if took := works(t, consumer.Path("/run/pv/a.sock")); took > time.Second {
+		t.Errorf("it came again after %v", took)
+	}
+	// Over a mount there is another one; what is below it goes.
+	if out, err := consumer.Command("mount", "-t", "tmpfs", "none", "/run").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if took := works(t, consumer.Path("/run/pv/a.sock")); took > time.Second {
+		t.Errorf("under a mount: it came again after %v", took)
+	}
+	if out, err := consumer.Command("umount", "-l", "/run").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	works(t, consumer.Path("/run/pv/a.sock"))
+	if text := d.stop(t); strings.Count(text, "Link is made again") != 3 {
+		t.Errorf("the log has not three of it:\n%s", text)
+	}
+}
+
+// A consumer that ends before its answer comes, and a log that nobody reads any
+// more, end nothing.
+func TestBrokenPipes(t *testing.T) {
+	provider, consumer := testns.Start(t), testns.Start(t)
+	l, err := net.Listen("unix", provider.Path("/run/ex.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked := make(chan net.Conn, 1)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				b := make([]byte, 1)
+				if _, err := io.ReadFull(c, b); err == nil && b[0] == 'l' {
+					asked <- c // is answered late
+					return
+				}
+				c.Write(b)
+				c.Close()
+			}()
+		}
+	}()
+	server := newCtrl(t)
+	server.set("[" + entry(consumer.PID, provider.PID, "a") + "]")
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "--socket", server.path, "--interval", "50ms", "--log-level", "debug")
+	logs, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	at := consumer.Path("/run/pv/a.sock")
+	works(t, at)
+	logs.Close()
+	for range 20 {
+		c, err := net.Dial("unix", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write([]byte("l"))
+		late := <-asked
+		c.Close()
+		late.Write(make([]byte, 100))
+		late.Close()
+	}
+	time.Sleep(200 * time.Millisecond) // some more lines for nobody
+	works(t, at)
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the daemon ended with %v", err)
+	}
+}
+
+// The kernel's default limit of open files limits neither connections at once
+// nor those one after the other, whoever ends them.
+func TestDefaultLimitOfFiles(t *testing.T) {
+	provider, consumer := testns.Start(t), testns.Start(t)
+	echoAt(t, provider, "/run/ex.sock")
+	server := newCtrl(t)
+	server.set("[" + entry(consumer.PID, provider.PID, "a") + "]")
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", `ulimit -Sn 1024; exec "$@"`, "sh", path, "--socket", server.path)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	at := consumer.Path("/run/pv/a.sock")
+	works(t, at)
+	for i := range 3000 {
+		if err := trip(at); err != nil { // the consumer closes first
+			t.Fatalf("connection %d: %v", i, err)
+		}
+	}
+	for i := range 800 {
+		c, err := net.Dial("unix", at)
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		c.Write([]byte("x"))
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+	}
+}
+
+// A runtime that comes after the daemon is found.
+func TestRuntimeComesLater(t *testing.T) {
+	provider, consumer := testns.Start(t), testns.Start(t)
+	echoAt(t, provider, "/run/ex.sock")
+	server := newCtrl(t)
+	server.set("[" + entry(consumer.PID, provider.PID, "a") + "]")
+	later := server.path + ".later"
+	d := start(t, nil, "--socket", later, "--interval", "300ms")
+	time.Sleep(500 * time.Millisecond)
+	if err := os.Symlink(server.path, later); err != nil {
+		t.Fatal(err)
+	}
+	if took := works(t, consumer.Path("/run/pv/a.sock")); took > time.Second {
+		t.Errorf("the first link took %v", took)
+	}
+	if text := d.stop(t); !strings.Contains(text, "Failed to fetch graph") || !strings.Contains(text, "Connected to pv-ctrl") {
+		t.Errorf("the log does not tell:\n%s", text)
+	}
+}
+
 func TestOnceAndDryRun(t *testing.T) {
 	provider, consumer := testns.Start(t), testns.Start(t)
 	server := newCtrl(t)

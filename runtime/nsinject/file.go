@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -125,10 +124,7 @@ func (r *root) PutNode(ctx context.Context, n xconnect.Node, path string) (func(
 		s.close()
 		return nil, r.fail("make node", path, err)
 	}
-	return sync.OnceValue(func() error {
-		defer s.close()
-		return s.take(id)
-	}), nil
+	return r.keep(s, path, id), nil
 }
 
 func makeNode(at spot, n xconnect.Node, kind uint32, rdev uint64) error {

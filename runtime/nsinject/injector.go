@@ -208,6 +208,9 @@ type root struct {
 	handle *handle
 	name   string
 	once   sync.Once
+
+	madeMu sync.Mutex // guards made
+	made   []made
 }
 
 var _ xconnect.Root = (*root)(nil)

@@ -1,12 +1,14 @@
 package nsinject_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -230,6 +232,103 @@ func TestNothingLeavesTheContainer(t *testing.T) {
 	}
 	if _, err := os.Lstat(c.Path(host + "/new.sock")); err != nil {
 		t.Errorf("the container has its own %s: %v", host, err)
+	}
+}
+
+// What a container takes away, replaces or hides is noticed, and nothing else.
+func TestDisplaced(t *testing.T) {
+	c := testns.Start(t)
+	displaced := func(r xconnect.Root) string {
+		path, sure := r.(xconnect.Minder).Displaced(true)
+		if quick, known := r.(xconnect.Minder).Displaced(false); !sure || known && quick != path {
+			t.Errorf("Displaced: %q, sure %v; at once %q, sure %v", path, sure, quick, known)
+		}
+		return path
+	}
+	const at = "/run/m/s.sock"
+	for name, do := range map[string]func() error{
+		"taken away": func() error { return os.Remove(c.Path(at)) },
+		"moved":      func() error { return os.Rename(c.Path(at), c.Path(at+".old")) },
+		"replaced": func() error {
+			return errors.Join(os.Rename(c.Path(at), c.Path(at+".old")), os.WriteFile(c.Path(at), nil, 0o600))
+		},
+		"a link instead": func() error {
+			return errors.Join(os.Rename(c.Path(at), c.Path(at+".old")), os.Symlink("s.sock.old", c.Path(at)))
+		},
+		"its directory gone": func() error { return os.RemoveAll(c.Path("/run/m")) },
+		"under a mount":      func() error { return c.Command("mount", "-t", "tmpfs", "none", "/run/m").Run() },
+	} {
+		r := enter(t, c)
+		l, err := r.Listen(t.Context(), "unix", at, 0o666)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := displaced(r); got != "" {
+			t.Errorf("%s, before: %q", name, got)
+		}
+		if err := do(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := displaced(r); got != at {
+			t.Errorf("%s: %q", name, got)
+		}
+		l.Close()
+		if got := displaced(r); got != "" {
+			t.Errorf("%s, after Close: %q", name, got)
+		}
+		c.Command("umount", "/run/m").Run() // if it is mounted
+		os.RemoveAll(c.Path("/run/m"))
+	}
+}
+
+// A container that has only changed its root is in the tree that it sees, not in
+// its namespace's.
+func TestChroot(t *testing.T) {
+	testreq.Root(t)
+	jail := t.TempDir()
+	cmd := exec.Command("sh", "-c", `mount --make-rprivate / && mkdir "$0/usr" "$0/run" && mount --rbind /usr "$0/usr" &&
+		for d in bin lib lib64; do ln -s usr/$d "$0/$d"; done && exec chroot "$0" /bin/sh -c 'echo ready; exec cat'`, jail)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	in, ierr := cmd.StdinPipe()
+	out, oerr := cmd.StdoutPipe()
+	if err := errors.Join(ierr, oerr, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer in.Close()
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	host, err := net.Listen("unix", filepath.Join(t.TempDir(), "host.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	greet(t, host, "HOST")
+	for name, to := range map[string]string{"abs": host.Addr().String(), "dots": "../../../../../../../.." + host.Addr().String()} {
+		if err := os.Symlink(to, filepath.Join(jail, "run", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := nsinject.New(nsinject.Options{}).Enter(t.Context(), xconnect.Peer{Name: "jailed", PID: cmd.Process.Pid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for _, path := range []string{"/run/abs", "/run/dots"} {
+		if c, err := r.Dial(t.Context(), "unix", path); !errors.Is(err, fs.ErrNotExist) {
+			if err == nil {
+				t.Errorf("%s: heard %q", path, hear(t, c))
+			}
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	l, err := r.Listen(t.Context(), "unix", "/run/pv/s.sock", 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if fi, err := os.Lstat(filepath.Join(jail, "run/pv/s.sock")); err != nil || fi.Mode().Type() != fs.ModeSocket {
+		t.Errorf("in the jail: %v, %v", fi, err)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -99,11 +98,7 @@ func (r *root) bind(ctx context.Context, network, path string, mode fs.FileMode)
 		s.close()
 		return -1, nil, err
 	}
-	remove = sync.OnceValue(func() error {
-		defer s.close()
-		return s.take(id)
-	})
-	return fd, remove, nil
+	return fd, r.keep(s, path, id), nil
 }
 
 func bindAt(fd, kind int, at spot, mode fs.FileMode) error {

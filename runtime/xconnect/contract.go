@@ -123,6 +123,14 @@ type Detacher interface {
 	Detach() (fd int, remove func() error, err error)
 }
 
+// A Minder is a Root that can tell whether what was made in it is still where it
+// was put.
+type Minder interface {
+	// Displaced names something that is not, or is "". Without wait it looks
+	// only at what the kernel has at hand; sure is false if that does not say.
+	Displaced(wait bool) (path string, sure bool)
+}
+
 // Cred is an identity for DialAs: effective user and group, and no
 // supplementary groups.
 type Cred struct{ UID, GID uint32 }

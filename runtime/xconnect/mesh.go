@@ -56,6 +56,10 @@ const (
 	Refused  State = "refused"  // it will not, as it is
 )
 
+// ErrDisplaced is the cause of a context that ends because something that the
+// link has made is no longer where it was put.
+var ErrDisplaced = errors.New("it is no longer where it was put")
+
 // ErrRevoked is the cause of a context that ends because the graph has dropped
 // or changed the link.
 var ErrRevoked = errors.New("the link is no longer in the graph")
@@ -70,6 +74,7 @@ type entry struct {
 	since   time.Time
 	reason  string
 	tries   int
+	minded  *minded // while an attempt runs; guarded by Mesh.mu
 }
 
 // NewMesh makes a mesh without links.
@@ -207,6 +212,10 @@ func (m *Mesh) keep(ctx context.Context, e *entry) {
 			m.set(e, Refused, err.Error())
 			<-ctx.Done()
 			return
+		case errors.Is(err, ErrDisplaced):
+			e.stats.Fail(err)
+			log.Warn("Link is made again", "reason", err)
+			m.set(e, Failed, err.Error())
 		case errors.Is(err, ErrPeerGone):
 			log.Info("Link waits for its containers", "reason", err)
 			m.set(e, Waiting, err.Error())
@@ -237,6 +246,7 @@ func (m *Mesh) attempt(ctx context.Context, e *entry, plugin Plugin, log *slog.L
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer watchPeers(cancel, e.link, consumer, provider)()
+	defer m.mind(e, consumer, cancel)()
 	var since time.Time
 	env := Env{
 		Consumer: consumer, Provider: provider, Log: log, Stats: e.stats,
@@ -251,7 +261,7 @@ func (m *Mesh) attempt(ctx context.Context, e *entry, plugin Plugin, log *slog.L
 	if !since.IsZero() {
 		up = time.Since(since)
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, ErrPeerGone) {
+	if cause := context.Cause(ctx); errors.Is(cause, ErrPeerGone) || errors.Is(cause, ErrDisplaced) {
 		return up, cause
 	}
 	if err == nil && ctx.Err() == nil {

@@ -419,7 +419,7 @@ func TestSettle(t *testing.T) {
 		w := newWorld(1, 2)
 		w.fail["bad"] = errors.New("no")
 		m := newMesh(w)
-		m.Apply([]xconnect.Link{link("a", 1, 2), link("bad", 1, 2), link("waits", 0, 2)})
+		m.Apply([]xconnect.Link{link("a", 1, 2), link("bad", 1, 2), link("waits", 0, 2), link("waits too", 1, 0)})
 		if err := m.Settle(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -427,7 +427,7 @@ func TestSettle(t *testing.T) {
 		for _, s := range m.Status() {
 			states = append(states, string(s.State))
 		}
-		if got := strings.Join(states, " "); got != "up failed waiting" {
+		if got := strings.Join(states, " "); got != "up failed waiting waiting" {
 			t.Errorf("states %q", got)
 		}
 		m.Stop()

@@ -3,6 +3,7 @@ package xconnect
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pvkit/pvkit/runtime/pvctrl"
@@ -23,8 +24,14 @@ const (
 // a container has ended, for then the graph is about to change. A server that
 // holds requests until something changes is asked again as soon as it answers.
 // A graph that does not arrive changes nothing.
+//
+// A socket or node that its container has taken away, or hidden under a mount,
+// is made again at the interval.
 func (m *Mesh) Run(ctx context.Context, src Source, interval time.Duration, refetch <-chan struct{}) {
 	defer m.Stop()
+	var minding sync.WaitGroup
+	defer minding.Wait()
+	minding.Go(func() { m.mindAll(ctx, interval) })
 	p := poller{m: m, src: src, interval: interval, refetch: refetch}
 	for ctx.Err() == nil {
 		p.rest(ctx, p.ask(ctx))

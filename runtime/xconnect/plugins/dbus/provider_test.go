@@ -195,6 +195,29 @@ func TestStuckBus(t *testing.T) {
 	}
 } // link's clean-up demands that Run returns
 
+// A provider that ends while clients introduce themselves takes them with it,
+// and so does the link's end (link's clean-up demands that Run returns).
+func TestProviderEndsMeanwhile(t *testing.T) {
+	provider := startDaemon(t)
+	consumer, _ := link(t, provider, xconnect.Link{Role: "any"})
+	var clients []net.Conn
+	for _, said := range []string{"", "\x00", "\x00AUTH EXT", "\x00AUTH EXTERNAL\r\n", "\x00AUTH EXTERNAL 30\r\n"} {
+		c := raw(t, consumer)
+		io.WriteString(c, said)
+		clients = append(clients, c)
+	}
+	time.Sleep(50 * time.Millisecond)
+	provider.Stop()
+	for i, c := range clients {
+		if _, err := io.WriteString(c, "\x00AUTH EXTERNAL 30\r\nBEGIN\r\n"); err != nil {
+			continue // it has ended already
+		}
+		if b := ends(t, "a client", c); i < 3 && strings.Contains(string(b), "OK ") {
+			t.Errorf("client %d hears %q of a bus that has ended", i, b)
+		}
+	}
+}
+
 // A bus that does not answer is an error that the link shows.
 func TestSilentBus(t *testing.T) {
 	provider := testns.Start(t)
