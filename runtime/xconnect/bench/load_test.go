@@ -31,7 +31,6 @@ var loads = []load{
 	{"roundtrip-1", func(b *testing.B, r route, t *table) { roundTrips(b, r, t, 1) }},
 	{"roundtrip-64", func(b *testing.B, r route, t *table) { roundTrips(b, r, t, 64) }},
 	{"connect-provider-closes", func(b *testing.B, r route, t *table) { connects(b, r, t, 'C') }},
-	{"connect-consumer-closes", func(b *testing.B, r route, t *table) { connects(b, r, t, 'E') }},
 	{"http-16", func(b *testing.B, r route, t *table) { requests(b, r, t, 16) }},
 	{"idle-1000-unix", func(b *testing.B, r route, t *table) {
 		idle(b, r, t, 1000, r.raw, func(path string) net.Conn { return spoken(b, path, "Ex", 1) })
@@ -45,6 +44,7 @@ var loads = []load{
 	{"idle-1000-dbus-name", func(b *testing.B, r route, t *table) {
 		idle(b, r, t, 1000, r.name, func(path string) net.Conn { return busClient(b, path) })
 	}},
+	{"connect-consumer-closes", func(b *testing.B, r route, t *table) { connects(b, r, t, 'E') }},
 }
 
 func BenchmarkRoutes(b *testing.B) {
