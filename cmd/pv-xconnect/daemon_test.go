@@ -234,6 +234,9 @@ func TestDaemon(t *testing.T) {
 	}
 
 	text := d.stop(t)
+	if n, err := told.Read(buf); err != nil || string(buf[:n]) != "STOPPING=1" {
+		t.Errorf("at the end the service manager heard %q, %v", buf[:n], err)
+	}
 	for _, want := range []string{"Connected to pv-ctrl", "Reconciling graph with 2 links", "Link established: c/na", "Adding link: c (pid=0, unix)", "Removing link: c/na"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no line with %q", want)
@@ -243,6 +246,52 @@ func TestDaemon(t *testing.T) {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("left behind: %s, %v", path, err)
 		}
+	}
+}
+
+// Stopping lets what is open go on for the drain time, and takes nobody new.
+func TestStopWithOpenConnections(t *testing.T) {
+	provider, consumer := testns.Start(t), testns.Start(t)
+	echoAt(t, provider, "/run/ex.sock")
+	server := newCtrl(t)
+	server.set("[" + entry(consumer.PID, provider.PID, "a") + "]")
+	d := start(t, nil, "--socket", server.path, "--drain", "700ms")
+	at := consumer.Path("/run/pv/a.sock")
+	works(t, at)
+	c, err := net.Dial("unix", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	exchange := func() error {
+		if _, err := c.Write([]byte("x")); err != nil {
+			return err
+		}
+		_, err := io.ReadFull(c, make([]byte, 1))
+		return err
+	}
+	if err := exchange(); err != nil {
+		t.Fatal(err)
+	}
+	d.cmd.Process.Signal(syscall.SIGTERM)
+	began := time.Now()
+	for trip(at) == nil {
+		if time.Since(began) > 5*time.Second {
+			t.Fatal("it goes on taking connections")
+		}
+	}
+	if err := exchange(); err != nil {
+		t.Errorf("the open connection: %v", err)
+	}
+	if err := d.cmd.Wait(); err != nil {
+		t.Errorf("the daemon ended with %v", err)
+	}
+	if took := time.Since(began); took < 600*time.Millisecond || took > 5*time.Second {
+		t.Errorf("it ended after %v", took)
+	}
+	if err := exchange(); err == nil {
+		t.Error("the connection outlives the daemon")
 	}
 }
 

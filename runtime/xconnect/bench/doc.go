@@ -5,8 +5,8 @@
 // runs every load on every route in turn, as root, and prints a table at its
 // end: rates, the median and the 99th percentile of latencies, the processor
 // time of the process between, its memory, and how pv-xconnect compares. Only
-// ratios within one run on one machine mean something. BenchmarkLinks has the
-// time from a graph to links.
+// ratios within one run on one machine mean something. BenchmarkTenThousandLinks
+// has the time from a graph to its sockets, and from an empty one to none.
 //
 // Another program that speaks the graph protocol is measured in the same run if
 // PVX_DAEMON names it and PVX_CTRL the socket at which it looks for pv-ctrl:

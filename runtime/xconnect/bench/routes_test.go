@@ -91,10 +91,10 @@ func routes(b *testing.B) []route {
 		all = append(all, r)
 	}
 	ctrl := filepath.Join(b.TempDir(), "ctrl")
-	graphAt(b, ctrl, graph(consumer.PID, provider.PID, "ours"))
+	graphAt(b, ctrl, func() string { return graph(consumer.PID, provider.PID, "ours") })
 	all = append(all, daemonRoute(b, consumer, "pv-xconnect", "ours", exec.Command(program(b), "--socket", ctrl, "--log-level", "error")))
 	if other := os.Getenv("PVX_DAEMON"); other != "" {
-		graphAt(b, os.Getenv("PVX_CTRL"), graph(consumer.PID, provider.PID, "other"))
+		graphAt(b, os.Getenv("PVX_CTRL"), func() string { return graph(consumer.PID, provider.PID, "other") })
 		// The runtime starts such a daemon with SIGPIPE ignored.
 		all = append(all, daemonRoute(b, consumer, "other", "other", exec.Command("sh", "-c", `trap "" PIPE; exec "$0"`, other)))
 	}
@@ -164,7 +164,7 @@ func graph(consumer, provider int, dir string) string {
 }
 
 // graphAt is a pv-ctrl that answers as the runtime does, in one write.
-func graphAt(b *testing.B, path, graph string) {
+func graphAt(b *testing.B, path string, graph func() string) {
 	b.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		b.Fatal(err)
@@ -172,7 +172,7 @@ func graphAt(b *testing.B, path, graph string) {
 	serve(b, path, func(c net.Conn) {
 		defer c.Close()
 		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
-			io.WriteString(c, "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n"+graph)
+			io.WriteString(c, "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n"+graph())
 		}
 	})
 }

@@ -185,6 +185,43 @@ func ask(t *testing.T, c net.Conn) {
 	}
 }
 
+// A consumer that opens all the connections it can, each with most of a head,
+// takes neither memory nor threads; one that asks properly has its turn when
+// they are gone.
+func TestManyHalfHeads(t *testing.T) {
+	p := raw(t, func(c *net.UnixConn) {
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	var before, with runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	head := "GET / HTTP/1.1\r\nA: " + strings.Repeat("x", 4000)
+	var conns []net.Conn
+	for range 3000 {
+		c, err := net.Dial("unix", p.Consumer.Path(p.Link.Target))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, head)
+		conns = append(conns, c)
+	}
+	for end := time.Now().Add(10 * time.Second); p.Mesh.Status()[0].Active < 1024; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections at once", p.Mesh.Status()[0].Active)
+		}
+	}
+	runtime.ReadMemStats(&with)
+	if grown := int64(with.HeapInuse+with.StackInuse) - int64(before.HeapInuse+before.StackInuse); grown > 24<<20 {
+		t.Errorf("memory grew by %d MiB", grown>>20)
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	ask(t, p.Dial("unix"))
+}
+
 // Every way in which a connection ends leaves nothing.
 func TestNothingLeaks(t *testing.T) {
 	p := raw(t, func(c *net.UnixConn) {
