@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -225,31 +226,17 @@ func bootWords(cmdline string) (b storage.Boot, err error) {
 	return b, err
 }
 
-const meshName = "pv-xconnect"
-
 // mesh finds pv-xconnect: as asked for, beside this program, or on the PATH.
 func mesh(asked string, p process) ([]string, error) {
-	switch asked {
-	case "none":
-		return nil, nil
-	case "":
-	default:
-		if _, err := os.Stat(asked); err != nil {
-			return nil, fmt.Errorf("--xconnect: %w", err)
-		}
-		return []string{asked}, nil
-	}
-	var dirs []string
+	dirs := filepath.SplitList(p.getenv("PATH"))
 	if self, err := p.executable(); err == nil {
-		dirs = append(dirs, filepath.Dir(self))
+		dirs = slices.Insert(dirs, 0, filepath.Dir(self))
 	}
-	for _, dir := range append(dirs, filepath.SplitList(p.getenv("PATH"))...) {
-		name := filepath.Join(dir, meshName)
-		if st, err := os.Stat(name); err == nil && filepath.IsAbs(name) && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
-			return []string{name}, nil
-		}
+	program, err := appengine.FindXConnect(asked, dirs)
+	if err != nil {
+		return nil, fmt.Errorf("--xconnect: %w", err)
 	}
-	return nil, nil
+	return program, nil
 }
 
 // promptTime is how long -i waits.

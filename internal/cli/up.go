@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -66,6 +67,11 @@ Exit codes: 0 stopped or powered off, 2 failure, 64 usage.`,
 			if err := exclusive(c, "json", "logs"); err != nil {
 				return err
 			}
+			for _, s := range f.set {
+				if key, _, ok := strings.Cut(s, "="); !ok || !strings.HasPrefix(key, "PV_") {
+					return usagef("--set %s: want PV_KEY=VALUE", s)
+				}
+			}
 			return up(c.Context(), env, f, args)
 		},
 	}
@@ -91,11 +97,6 @@ Exit codes: 0 stopped or powered off, 2 failure, 64 usage.`,
 
 // up is pvkit up.
 func up(ctx context.Context, env Env, f upFlags, args []string) error {
-	for _, s := range f.set {
-		if key, _, ok := strings.Cut(s, "="); !ok || !strings.HasPrefix(key, "PV_") {
-			return usagef("--set %s: want PV_KEY=VALUE", s)
-		}
-	}
 	given, err := upInputs(args)
 	if err != nil {
 		return err
@@ -104,15 +105,8 @@ func up(ctx context.Context, env Env, f upFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	opts := appengine.Options{
-		Storage: filepath.Join(dir, "storage"), RunDir: filepath.Join(dir, "run", "pv"),
-		Refresh: f.state != "", Extract: f.extract, Version: "pvkit " + buildVersion().String(),
-	}
-	opts.Settings = pvconf.Sources{Environ: f.set}
-	if f.logs {
-		opts.Settings.Environ = append(opts.Settings.Environ, "PV_LOG_SERVER_OUTPUTS=filetree,stdout_containers")
-	}
-	if opts.XConnect, err = findMesh(env, f.xconnect); err != nil {
+	opts, err := upOptions(env, f, dir)
+	if err != nil {
 		return err
 	}
 	release, err := ownState(dir)
@@ -125,12 +119,10 @@ func up(ctx context.Context, env Env, f upFlags, args []string) error {
 			return err
 		}
 	}
-	exports := filepath.Join(dir, "exports")
-	if err := given.collect(ctx, env, f.jobs, exports); err != nil {
+	if err := given.collect(ctx, env, f.jobs, opts.Exports[0]); err != nil {
 		return err
 	}
-	opts.Exports = []string{exports}
-	leftOut, err := forHere(ctx, exports)
+	leftOut, err := forHere(ctx, opts.Exports[0])
 	if err != nil {
 		return err
 	}
@@ -151,6 +143,21 @@ func up(ctx context.Context, env Env, f upFlags, args []string) error {
 	_, err = appengine.Run(ctx, opts)
 	view.finish()
 	return given.explain(err)
+}
+
+// upOptions are the engine's, with everything below the directory.
+func upOptions(env Env, f upFlags, dir string) (opts appengine.Options, err error) {
+	opts = appengine.Options{
+		Storage: filepath.Join(dir, "storage"), RunDir: filepath.Join(dir, "run", "pv"),
+		Exports: []string{filepath.Join(dir, "exports")},
+		Refresh: f.state != "", Extract: f.extract, Version: "pvkit " + buildVersion().String(),
+		Settings: pvconf.Sources{Environ: f.set},
+	}
+	if f.logs {
+		opts.Settings.Environ = append(opts.Settings.Environ, "PV_LOG_SERVER_OUTPUTS=filetree,stdout_containers")
+	}
+	opts.XConnect, err = findMesh(env, f.xconnect)
+	return opts, err
 }
 
 // ownState takes the directory for this process: what is built for one run must
@@ -191,27 +198,15 @@ func upState(env Env, asked string) (string, error) {
 
 // findMesh finds pv-xconnect: as asked for, beside this program, or on PATH.
 func findMesh(env Env, asked string) ([]string, error) {
-	const name = "pv-xconnect"
-	switch asked {
-	case "none":
-		return nil, nil
-	case "":
-	default:
-		if _, err := os.Stat(asked); err != nil {
-			return nil, usagef("--xconnect: %w", err)
-		}
-		return []string{asked}, nil
-	}
+	dirs := filepath.SplitList(env.Getenv("PATH"))
 	if self, err := os.Executable(); err == nil {
-		file := filepath.Join(filepath.Dir(self), name)
-		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
-			return []string{file}, nil
-		}
+		dirs = slices.Insert(dirs, 0, filepath.Dir(self))
 	}
-	if file := lookPath(env.Getenv, name); file != "" {
-		return []string{file}, nil
+	program, err := appengine.FindXConnect(asked, dirs)
+	if err != nil {
+		return nil, usagef("--xconnect: %w", err)
 	}
-	return nil, nil
+	return program, nil
 }
 
 // errNothing: the arguments hold nothing to run.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
+	"path/filepath"
 
 	"github.com/pvkit/pvkit/runtime/appengine/daemons"
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
@@ -18,6 +20,28 @@ import (
 
 // meshName is the daemon that links containers.
 const meshName = "pv-xconnect"
+
+// FindXConnect finds the program for Options.XConnect: the one asked for, for ""
+// the first in the directories, and none for "none" and where there is none.
+func FindXConnect(asked string, dirs []string) ([]string, error) {
+	switch asked {
+	case "none":
+		return nil, nil
+	case "":
+	default:
+		if _, err := os.Stat(asked); err != nil {
+			return nil, err
+		}
+		return []string{asked}, nil
+	}
+	for _, dir := range dirs {
+		name := filepath.Join(dir, meshName)
+		if st, err := os.Stat(name); err == nil && filepath.IsAbs(name) && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
+			return []string{name}, nil
+		}
+	}
+	return nil, nil
+}
 
 // startDaemons runs the runtime's own programs. What they print goes into the
 // log as it would on a device.
