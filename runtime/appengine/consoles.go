@@ -14,6 +14,7 @@ import (
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox"
 	"github.com/pvkit/pvkit/runtime/appengine/sandbox/lxcconf"
+	"github.com/pvkit/pvkit/runtime/appengine/settings"
 )
 
 // serveLogs opens the sockets on which programs log: pv-ctrl-log for all
@@ -59,6 +60,9 @@ func (b *box) devLog() (lxcconf.Mount, error) {
 // follow logs the files of a running container that its run.json names, until
 // it ends.
 func (b *box) follow(p *sandbox.Container) {
+	if !b.s.c.settings.Bool(settings.LogLoggers) {
+		return
+	}
 	specs, err := logs.ContainerLogs(b.def.Logs)
 	if err != nil {
 		b.s.c.log.Warn("a log file is not followed", "container", b.name, "error", err)

@@ -97,6 +97,7 @@ func (c *cycle) begin(ctx context.Context, rev string) error {
 	for _, p := range problems {
 		c.note("settings: " + p.Error())
 	}
+	c.vendorSettings(rev)
 	c.checkLogFormats()
 	if err := c.credentials(); err != nil {
 		return err
@@ -205,9 +206,13 @@ func (c *cycle) logConfig() (logs.Config, error) {
 		return logs.Config{}, err
 	}
 	size, err := t.LogLimit(total, tmpfs)
+	outputs := logs.Outputs(t.Int(settings.LogServerOutputs)) | logs.OutputUpdate
+	if !t.Bool(settings.LogCapture) {
+		outputs = logs.OutputNull
+	}
 	return logs.Config{
 		Absolute: t.Word(settings.LogTimestamp) == "absolute",
-		Level:    logs.Level(t.Int(settings.LogLevel)), Outputs: logs.Outputs(t.Int(settings.LogServerOutputs)) | logs.OutputUpdate,
+		Level:    logs.Level(t.Int(settings.LogLevel)), Outputs: outputs,
 		MaxSize:    size,
 		Hysteresis: t.Int(settings.LogHysteresisFactor), Rotate: t.Int(settings.LogRotateFactor),
 		FileTreeTime: t.Text(settings.LogFiletreeTimestampFormat), SingleFileTime: t.Text(settings.LogSinglefileTimestampFormat),

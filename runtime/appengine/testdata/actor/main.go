@@ -69,6 +69,9 @@ func do(name, arg string) {
 		n, _ := strconv.Atoi(string(b))
 		check(os.WriteFile(arg, []byte(strconv.Itoa(n+1)), 0o644))
 		fmt.Println("run", n+1)
+	case "write": // FILE:LINE
+		name, line, _ := strings.Cut(arg, ":")
+		check(os.WriteFile(name, []byte(line+"\n"), 0o644))
 	case "fork": // as many children as there may be
 		for {
 			if exec.Command("/proc/self/exe", "stubborn").Start() != nil {
