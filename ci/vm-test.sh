@@ -112,7 +112,7 @@ echo "vm-test: $release, cgroup $layout, logs in $out"
 [ ! -w /dev/kvm ] || accel=kvm
 nice qemu-system-x86_64 -accel "${ACCEL:-$accel}" -cpu max,arch-capabilities=off -smp "${CPUS:-2}" -m "${MEMORY:-3072}" \
   -nodefaults -no-user-config -display none -no-reboot -serial stdio \
-  -kernel "$kernel" -initrd "$out/initramfs.gz" -append "console=ttyS0 quiet panic=-1" \
+  -kernel "$kernel" -initrd "$out/initramfs.gz" -append "console=ttyS0 loglevel=2 panic=-1" \
   -virtfs "local,path=/,mount_tag=machine,security_model=none,readonly=on,multidevs=remap" \
   -virtfs "local,path=$modules,mount_tag=modules,security_model=none,readonly=on" \
   -virtfs "local,path=$out,mount_tag=out,security_model=none" </dev/null
