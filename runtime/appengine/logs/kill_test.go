@@ -29,6 +29,7 @@ func TestKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { cmd.Process.Kill() }) // it does not end by itself
 		// The first lines must be there, or the life has told nothing.
 		first := fmt.Sprintf("life %d line 0 ", life)
 		eventually(t, first, func() bool { return strings.Contains(stored(t, dir, "0/web/lxc/console.log"), first) })
