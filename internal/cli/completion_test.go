@@ -49,7 +49,7 @@ func TestCompletionScripts(t *testing.T) {
 func bashCompletion(t *testing.T, bin, script string) {
 	for line, want := range map[string]string{
 		"pvkit ver":                          "verify version",
-		"pvkit test ":                        "pvctrl",
+		"pvkit test ":                        "pvctrl xconnect",
 		"pvkit build --preset s":             "smallest",
 		"pvkit verify --mode=st":             "strict",
 		"pvkit tx queue ":                    "new process remove unpack",

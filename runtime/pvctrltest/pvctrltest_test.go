@@ -387,7 +387,7 @@ func TestKnown(t *testing.T) {
 }
 
 func TestReports(t *testing.T) {
-	r := &pvctrltest.Report{Socket: "/s", Left: []string{"revision x"}, Results: []pvctrltest.Result{
+	r := &pvctrltest.Report{Plan: "pv-ctrl", Socket: "/s", Left: []string{"revision x"}, Results: []pvctrltest.Result{
 		{Number: 2, Name: "a # b", Verdict: pvctrltest.Fail, Reason: "it <is>\nbad", Millis: 1234, Evidence: []pvctrltest.Exchange{
 			{Request: "GET /x", Status: 500, Reply: "no\n\x1b[2J"}, {Request: "PUT /y", Body: "v", Error: "gone", Times: 3}}},
 		{Number: 1, Name: "first", Verdict: pvctrltest.Pass, Evidence: []pvctrltest.Exchange{{Request: "GET /z", Status: 200}}},

@@ -6,24 +6,27 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pvkit/pvkit/runtime/pvcurl"
+	"github.com/pvkit/pvkit/runtime/testreport"
 )
 
-// Verdict is how a test ended.
-type Verdict string
+// The report and its parts are those of package testreport.
+type (
+	Verdict  = testreport.Verdict
+	Result   = testreport.Result
+	Exchange = testreport.Exchange
+	Report   = testreport.Report
+)
 
 // The verdicts.
 const (
-	Pass     Verdict = "PASS"
-	Fail     Verdict = "FAIL"
-	Expected Verdict = "EXPECTED" // not what the plan says, and known to be so
-	Skip     Verdict = "SKIP"
+	Pass     = testreport.Pass
+	Fail     = testreport.Fail
+	Expected = testreport.Expected // not what the plan says, and known to be so
+	Skip     = testreport.Skip
 )
 
 // Test is one of the plan.
@@ -47,27 +50,6 @@ type Options struct {
 	Patience time.Duration
 	// Done, when set, is called after each test.
 	Done func(Result)
-}
-
-// Result is what came of a test.
-type Result struct {
-	Number   int        `json:"number"`
-	Name     string     `json:"name"`
-	Verdict  Verdict    `json:"verdict"`
-	Reason   string     `json:"reason,omitempty"`
-	Millis   int64      `json:"ms"`
-	Evidence []Exchange `json:"evidence,omitempty"`
-}
-
-// Exchange is a request and its answer. Long bodies are cut.
-type Exchange struct {
-	Request string `json:"request"` // method and path
-	Body    string `json:"body,omitempty"`
-	Status  int    `json:"status"` // 0: there was no answer
-	Type    string `json:"content_type,omitempty"`
-	Reply   string `json:"reply,omitempty"`
-	Error   string `json:"error,omitempty"`
-	Times   int    `json:"times,omitempty"` // so often in a row, if more than once
 }
 
 // ErrNoServer is a socket that nobody answers at.
@@ -98,7 +80,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if _, err := p.ask(ctx, pvcurl.Request{Path: "/containers"}); err != nil {
 		return nil, fmt.Errorf("test pv-ctrl at %s: %w: %w", o.Socket, ErrNoServer, err)
 	}
-	report := &Report{Socket: o.Socket}
+	report := &Report{Plan: "pv-ctrl", Socket: o.Socket}
 	collected, gone := false, false
 	for _, t := range Tests() {
 		if o.Run != nil && !o.Run(t) {
@@ -133,69 +115,32 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 // Select makes a choice of tests from a word: numbers and ranges ("1-16,27"), or
 // a regular expression for names, whose letters may have any case.
 func Select(word string) (func(Test) bool, error) {
-	if strings.Trim(word, "0123456789,- ") == "" && word != "" {
-		return selectNumbers(word)
-	}
-	re, err := regexp.Compile("(?i)" + word)
+	choose, err := testreport.Select(word, len(Tests()))
 	if err != nil {
-		return nil, fmt.Errorf("choose tests: %q is neither a list of numbers nor a regular expression: %w", word, err)
+		return nil, err
 	}
-	return func(t Test) bool { return re.MatchString(t.Name) }, nil
-}
-
-func selectNumbers(word string) (func(Test) bool, error) {
-	chosen := map[int]bool{}
-	for part := range strings.SplitSeq(word, ",") {
-		first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
-		if !isRange {
-			last = first
-		}
-		a, errA := strconv.Atoi(first)
-		b, errB := strconv.Atoi(last)
-		if err := errors.Join(errA, errB); err != nil || a < 1 || b > len(Tests()) || a > b {
-			return nil, fmt.Errorf("choose tests: %q is not among the numbers 1 to %d", part, len(Tests()))
-		}
-		for n := a; n <= b; n++ {
-			chosen[n] = true
-		}
-	}
-	return func(t Test) bool { return chosen[t.Number] }, nil
-}
-
-// verdict is an end of a test other than PASS and FAIL.
-type verdict struct {
-	Verdict
-	reason string
-}
-
-func (v *verdict) Error() string { return string(v.Verdict) + ": " + v.reason }
-
-func skip(format string, args ...any) error {
-	return &verdict{Skip, fmt.Sprintf(format, args...)}
-}
-
-func expected(format string, args ...any) error {
-	return &verdict{Expected, fmt.Sprintf(format, args...)}
-}
-
-// note is a PASS with something to say.
-func note(format string, args ...any) error {
-	return &verdict{Pass, fmt.Sprintf(format, args...)}
+	return func(t Test) bool { return choose(t.Number, t.Name) }, nil
 }
 
 // test runs one.
 func (p *probe) test(ctx context.Context, t Test) Result {
 	p.evidence = nil
 	start := time.Now()
-	r := Result{Number: t.Number, Name: t.Name, Verdict: Pass}
-	if err := t.run(ctx, p); err != nil {
-		if v, ok := errors.AsType[*verdict](err); ok {
-			r.Verdict, r.Reason = v.Verdict, v.reason
-		} else {
-			r.Verdict, r.Reason = Fail, err.Error()
-		}
-	}
+	r := testreport.Judge(t.Number, t.Name, t.run(ctx, p))
 	r.Millis = time.Since(start).Milliseconds()
 	r.Evidence = p.evidence
 	return r
+}
+
+func skip(format string, args ...any) error {
+	return testreport.End(Skip, format, args...)
+}
+
+func expected(format string, args ...any) error {
+	return testreport.End(Expected, format, args...)
+}
+
+// note is a PASS with something to say.
+func note(format string, args ...any) error {
+	return testreport.End(Pass, format, args...)
 }

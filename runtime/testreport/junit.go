@@ -1,4 +1,4 @@
-package pvctrltest
+package testreport
 
 import (
 	"encoding/xml"
@@ -55,12 +55,12 @@ type (
 // JUnit writes the report as JUnit XML. A known disagreement with the plan is a
 // pass whose output says so.
 func (r *Report) JUnit(w io.Writer) error {
-	suite := junitSuite{Name: "pv-ctrl", Tests: len(r.Results), Failures: r.Count(Fail), Skipped: r.Count(Skip),
+	suite := junitSuite{Name: r.Plan, Tests: len(r.Results), Failures: r.Count(Fail), Skipped: r.Count(Skip),
 		Properties: []junitProperty{{"socket", r.Socket}}}
 	total := int64(0)
 	for _, res := range r.sorted() {
 		total += res.Millis
-		c := junitCase{ClassName: "pv-ctrl", Name: fmt.Sprintf("T%02d %s", res.Number, res.Name), Time: seconds(res.Millis)}
+		c := junitCase{ClassName: r.Plan, Name: fmt.Sprintf("T%02d %s", res.Number, res.Name), Time: seconds(res.Millis)}
 		switch res.Verdict {
 		case Skip:
 			c.Skipped = &junitSkipped{res.Reason}
@@ -72,7 +72,7 @@ func (r *Report) JUnit(w io.Writer) error {
 		suite.Cases = append(suite.Cases, c)
 	}
 	suite.Time = seconds(total)
-	doc := junitSuites{Name: "pvkit test pvctrl", Tests: suite.Tests, Failures: suite.Failures, Skipped: suite.Skipped, Time: suite.Time,
+	doc := junitSuites{Name: "pvkit test " + strings.ReplaceAll(r.Plan, "-", ""), Tests: suite.Tests, Failures: suite.Failures, Skipped: suite.Skipped, Time: suite.Time,
 		Suites: []junitSuite{suite}}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err

@@ -1,4 +1,4 @@
-package pvctrltest
+package testreport
 
 import (
 	"encoding/json"
@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// Report is what came of a run.
+// Report is what came of a run of a plan.
 type Report struct {
+	Plan    string   `json:"plan"` // its name, such as pv-ctrl
 	Socket  string   `json:"socket"`
 	Results []Result `json:"results"`
 	Left    []string `json:"left,omitempty"` // what the clean-up could not take away
@@ -50,9 +51,12 @@ func (x Exchange) Line() string {
 	if x.Body != "" {
 		b.WriteString(" " + oneLine(x.Body))
 	}
-	if x.Error != "" {
+	switch {
+	case x.Error != "":
 		b.WriteString(" → " + x.Error)
-	} else {
+	case x.Status == 0:
+		b.WriteString(" → " + oneLine(x.Reply))
+	default:
 		fmt.Fprintf(&b, " → %d %s", x.Status, oneLine(x.Reply))
 	}
 	if x.Times > 1 {
@@ -75,7 +79,11 @@ func (r *Report) Summary() string {
 	if len(parts) == 0 {
 		parts = []string{"nothing"}
 	}
-	fmt.Fprintf(&b, "%d tests: %s\n", len(r.Results), strings.Join(parts, ", "))
+	tests := "tests"
+	if len(r.Results) == 1 {
+		tests = "test"
+	}
+	fmt.Fprintf(&b, "%d %s: %s\n", len(r.Results), tests, strings.Join(parts, ", "))
 	for _, l := range r.Left {
 		fmt.Fprintf(&b, "left there: %s\n", l)
 	}
