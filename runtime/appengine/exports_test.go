@@ -109,3 +109,27 @@ func TestEventJSON(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 }
+
+// An engine without containers runs, and says that it has none.
+func TestNoExports(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.start().ready()
+	r.saw("that there is nothing", func(e appengine.Event) bool {
+		return e.Kind == appengine.EventNote && strings.Contains(e.Text, "no containers")
+	})
+}
+
+// The directories may have names longer than the address of a socket.
+func TestLongNames(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, actor("calm", does("request=GET:/groups:", "wait"), app))
+	long := filepath.Join(filepath.Dir(r.exports), strings.Repeat("long", 40))
+	r.opts.Storage, r.opts.RunDir = filepath.Join(long, "storage"), filepath.Join(long, "run")
+	r.ctrl = pvctrl.NewClient(r.socket())
+	r.start().ready()
+	eventually(t, "it is answered", func() bool { return strings.Contains(r.console("0", "calm"), "200 OK") })
+	if r.status("calm") != "STARTED" {
+		t.Error(r.status("calm"))
+	}
+}

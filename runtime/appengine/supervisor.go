@@ -146,6 +146,9 @@ func (s *supervisor) begin(ctx context.Context, rev string) {
 		s.updated(lifecycle.Unusable{Problem: s.problem.Problem})
 		return
 	}
+	if len(r.sys.Containers) == 0 {
+		s.c.note("revision " + rev + " has no containers: there is nothing to run")
+	}
 	s.rev = r
 	s.machine = lifecycle.New(r.sys, r.name)
 	s.dirty = true

@@ -3,9 +3,11 @@ package logs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -256,15 +258,22 @@ func (s *Server) complain(platform string, why error) {
 }
 
 // Listen makes a stream socket at a path, in place of one that an earlier run
-// left, with a mode that lets every user of a container write to it.
+// left, with a mode that lets every user of a container write to it. The file
+// stays when the listener is closed.
 func Listen(file string) (*net.UnixListener, error) {
 	if err := removeSocket(file); err != nil {
 		return nil, err
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: file, Net: "unix"})
+	dir, short, err := shorten(file)
 	if err != nil {
 		return nil, err
 	}
+	defer dir.Close()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: short, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", file, err)
+	}
+	l.SetUnlinkOnClose(false) // the short name is another file's by then
 	if err := os.Chmod(file, 0o666); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -276,15 +285,31 @@ func ListenDatagrams(file string) (*net.UnixConn, error) {
 	if err := removeSocket(file); err != nil {
 		return nil, err
 	}
-	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: file, Net: "unixgram"})
+	dir, short, err := shorten(file)
 	if err != nil {
 		return nil, err
+	}
+	defer dir.Close()
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: short, Net: "unixgram"})
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", file, err)
 	}
 	// Before anybody can send: what comes earlier has no credentials.
 	if err := errors.Join(passCredentials(c), os.Chmod(file, 0o666)); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// shorten gives a name of a file that goes through its directory's descriptor:
+// an address has room for 108 bytes. The name holds until the descriptor is
+// closed.
+func shorten(file string) (dir *os.File, short string, err error) {
+	dir, err = os.Open(filepath.Dir(file))
+	if err != nil {
+		return nil, "", err
+	}
+	return dir, fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(file)), nil
 }
 
 // removeSocket removes a socket, and only a socket.
