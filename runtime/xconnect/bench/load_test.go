@@ -265,11 +265,13 @@ type measurement struct {
 	b     *testing.B
 	r     route
 	t     *table
+	load  string
 	ticks int
 }
 
 func measure(b *testing.B, r route, t *table) measurement {
-	m := measurement{b: b, r: r, t: t}
+	m := measurement{b: b, r: r, t: t, load: strings.Split(b.Name(), "/")[1]}
+	t.forget(m.load, r.way)
 	if r.pid != 0 {
 		m.ticks = ticks(b, r.pid)
 	}
@@ -278,8 +280,7 @@ func measure(b *testing.B, r route, t *table) measurement {
 
 func (m measurement) put(unit string, v float64) {
 	m.b.ReportMetric(v, unit)
-	load := strings.Split(m.b.Name(), "/")[1]
-	m.t.put(load+" "+unit, m.r.way, v)
+	m.t.put(m.load+" "+unit, m.r.way, v)
 }
 
 func (m measurement) rate(unit string, n float64) { m.put(unit, n/m.b.Elapsed().Seconds()) }

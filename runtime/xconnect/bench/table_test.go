@@ -27,6 +27,16 @@ func (t *table) put(row, way string, v float64) {
 	t.cells[[2]string{row, way}] = v
 }
 
+// forget drops what a load has put for a route: it runs more than once, longer
+// each time, and only a run that ends well counts.
+func (t *table) forget(load, way string) {
+	for k := range t.cells {
+		if k[1] == way && strings.HasPrefix(k[0], load+" ") {
+			delete(t.cells, k)
+		}
+	}
+}
+
 // String has the ratio of pv-xconnect to each other route behind the figures.
 func (t *table) String() string {
 	var b strings.Builder
