@@ -49,6 +49,8 @@ type supervisor struct {
 	reason  string // why a container has ended, while the machine hears of it
 	todo    []lifecycle.Action
 	acting  bool // somebody further up works on todo
+	// keepLogs ends the collection of an update's errors; nil without one.
+	keepLogs func()
 }
 
 func newSupervisor(ctx context.Context, c *cycle) *supervisor {
@@ -123,6 +125,7 @@ func (s *supervisor) loop(ctx context.Context, rev string) (outcome, error) {
 			s.end(s.stopKind(ctx), nil)
 		}
 	}
+	s.finishLogs() // of a revision that failed, and leaves with the cycle
 	s.publish()
 	return s.ending, s.failure
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pvkit/pvkit/runtime/appengine/lifecycle"
@@ -51,6 +52,10 @@ func (s *supervisor) booted(rev string) {
 		s.c.log.Warn("the stored progress cannot be read", "revision", of, "error", err)
 	}
 	s.updated(lifecycle.Booted{Running: rev, Boot: lifecycle.Boot(s.c.boot), Progress: p})
+	s.startLogs(of)
+	if !s.update.OnTrial() {
+		s.finishLogs() // a runtime that was killed may have left some
+	}
 }
 
 // updated gives the update machine an event and does what it wants.
@@ -102,7 +107,7 @@ func (s *supervisor) install(a lifecycle.Action) {
 	case lifecycle.GiveUp:
 		s.end(outcomeReboot, s.hopeless(a.Reason))
 	case lifecycle.Finished:
-		s.finishLogs(a.Revision)
+		s.finishLogs()
 	}
 }
 
@@ -162,7 +167,7 @@ func (s *supervisor) copyFactory(from string) error {
 // load reads a revision that is to be tried.
 func (s *supervisor) load(rev string) {
 	old := s.rev
-	s.c.logs.StartUpdate(s.updateLog(rev))
+	s.startLogs(rev)
 	s.group.Go(func() {
 		r, err := s.c.load(s.ctx, rev, old)
 		s.post(func() {
@@ -212,34 +217,53 @@ func (s *supervisor) retired() {
 	s.updated(lifecycle.Switched{Err: err})
 }
 
-// updateLog is where the errors of an update are kept until it is over.
-func (s *supervisor) updateLog(rev string) string {
-	return filepath.Join(s.c.store.TrailDir(rev), ".pv", "logs.tmp")
-}
-
-// finishLogs gives the errors of an update their place.
-func (s *supervisor) finishLogs(rev string) {
-	s.scribe.add(func() {
+// startLogs begins to collect the errors of an update.
+func (s *supervisor) startLogs(rev string) {
+	s.finishLogs()
+	file := filepath.Join(s.c.store.TrailDir(rev), ".pv", "logs.tmp")
+	stop := s.c.logs.StartUpdate(file)
+	s.keepLogs = func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), time.Second)
 		defer cancel()
-		if err := s.c.logs.StopUpdate(ctx); err != nil {
+		if err := stop(ctx); err != nil {
 			s.c.log.Warn("the log of the update is not complete", "error", err)
 		}
-		if err := s.c.keepUpdateLog(s.updateLog(rev), rev); err != nil {
+		if err := s.c.keepUpdateLog(file, rev); err != nil {
 			s.c.log.Warn("the log of the update is not kept", "error", err)
 		}
-	})
+	}
 }
 
-// keepUpdateLog makes what was logged during an update the revision's logs. An
-// update without an error has none.
+// finishLogs gives the errors of an update their place, after its last progress.
+func (s *supervisor) finishLogs() {
+	if s.keepLogs != nil {
+		s.scribe.add(s.keepLogs)
+		s.keepLogs = nil
+	}
+}
+
+// maxProgressLogs is how much of an update's errors its progress shows
+// (UPDATE_PROGRESS_LOGS_SIZE).
+const maxProgressLogs = 4096
+
+// keepUpdateLog makes what was logged during an update the revision's logs, and
+// shows the beginning in its progress. An update without an error has none.
 func (c *cycle) keepUpdateLog(name, rev string) error {
 	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil && len(text) > 0 {
-		err = c.store.SetStepLogs(rev, text)
+		err = errors.Join(c.store.SetStepLogs(rev, text), c.showLogs(rev, text[:min(len(text), maxProgressLogs)]))
 	}
 	return errors.Join(err, os.Remove(name))
+}
+
+func (c *cycle) showLogs(rev string, text []byte) error {
+	p, err := storedProgress(c.store, rev)
+	if err != nil {
+		return err
+	}
+	p.Logs = strings.ToValidUTF8(string(text), "")
+	return c.store.SetProgress(rev, p)
 }

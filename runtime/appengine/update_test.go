@@ -69,6 +69,30 @@ func TestUpdateRolledBack(t *testing.T) {
 	r.ready()
 	eventually(t, "the good one runs", func() bool { return r.status("calm") == "STARTED" && r.boot() == "pv_rev=0" })
 	eventually(t, "it runs for the second time", func() bool { return strings.Count(r.console("0", "calm"), "good") == 2 })
+	if p, err := r.ctrl.Progress(context.Background(), "locals/bad"); err != nil || !strings.Contains(p.Logs, "platform 'calm' suddenly stopped") {
+		t.Errorf("the progress has no logs: %+v, %v", p, err)
+	}
+}
+
+// A revision that fails after a restart has the errors in its progress, too.
+func TestRestartRolledBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, actor("base", nil, "group: root"))
+	r.start().ready()
+	r.put("locals/bad", r.variant(actor("base", does("exit=1"), "group: root")))
+	r.command(pvctrl.OpLocalRun, "locals/bad")
+	eventually(t, "logs", func() bool {
+		p, err := r.ctrl.Progress(context.Background(), "locals/bad")
+		return err == nil && p.Status == "ERROR" && strings.Contains(p.Logs, "platform 'base' suddenly stopped")
+	})
+	eventually(t, "the good one runs", func() bool { return r.boot() == "pv_rev=0" && r.status("base") == "STARTED" })
+	dir := filepath.Join(r.opts.Storage, "trails", "locals", "bad", ".pv")
+	if text, err := os.ReadFile(filepath.Join(dir, "logs")); err != nil || !strings.Contains(string(text), "suddenly stopped") {
+		t.Errorf("logs of the revision: %q %v", text, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "logs.tmp")); err == nil {
+		t.Error("logs.tmp stays")
+	}
 }
 
 // An update that changes a container of the system restarts it, and becomes

@@ -169,20 +169,22 @@ func (s *Server) link(rev string) error {
 }
 
 // StartUpdate makes messages of the level ERROR and worse go to a file as
-// well, until StopUpdate: upstream's is trails/<rev>/.pv/logs.tmp.
-func (s *Server) StartUpdate(file string) {
+// well, until stop is called or another one begins: upstream's is
+// trails/<rev>/.pv/logs.tmp. stop returns when the file is complete; the caller
+// renames it. Run must be running then.
+func (s *Server) StartUpdate(file string) (stop func(context.Context) error) {
+	begun := &sink{name: file, abs: true}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update = &sink{name: file, abs: true}
-}
-
-// StopUpdate ends what StartUpdate began, and returns when the file is
-// complete. The caller renames it. Run must be running.
-func (s *Server) StopUpdate(ctx context.Context) error {
-	s.mu.Lock()
-	s.update = nil
-	s.mu.Unlock()
-	return s.Flush(ctx)
+	s.update = begun
+	return func(ctx context.Context) error {
+		s.mu.Lock()
+		if s.update == begun {
+			s.update = nil
+		}
+		s.mu.Unlock()
+		return s.Flush(ctx)
+	}
 }
 
 // Flush returns when everything that was logged before the call is in its

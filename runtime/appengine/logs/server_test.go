@@ -314,11 +314,11 @@ func TestUpdateLog(t *testing.T) {
 	file := filepath.Join(dir, "trails", "1", ".pv", "logs.tmp")
 	l := s.Logger("updater")
 	l.Error("before")
-	s.StartUpdate(file)
+	stop := s.StartUpdate(file)
 	l.Error("goals not reached")
 	l.Warn("not this")
 	write(t, s.Source("web", "app", logs.Fatal), "dead\n")
-	if err := s.StopUpdate(context.Background()); err != nil {
+	if err := stop(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	l.Error("after")
