@@ -33,3 +33,8 @@ func Relay(in []byte, piece int, client, role string) ([]byte, error) {
 	}
 	return all, s.End(held)
 }
+
+// Upper is Up of one connection.
+func Upper(client, role string) func(dst, in []byte) ([]byte, int, error) {
+	return newSession(&served{id: identity{client, role}}).Up
+}
