@@ -97,6 +97,9 @@ func (c *cycle) begin(ctx context.Context, rev string) error {
 	for _, p := range problems {
 		c.note("settings: " + p.Error())
 	}
+	if !c.settings.Bool(settings.SecurebootChecksum) {
+		c.note("settings: " + string(settings.SecurebootChecksum) + " is off, and objects are checked all the same")
+	}
 	c.vendorSettings(rev)
 	c.checkLogFormats()
 	if err := c.credentials(); err != nil {

@@ -115,6 +115,8 @@ func (s *supervisor) install(a lifecycle.Action) {
 func (s *supervisor) hopeless(reason string) *RevisionError {
 	e := &RevisionError{Revision: s.update.Revision(), Err: errors.New(reason)}
 	switch {
+	case s.problem != nil && s.problem.Revision == e.Revision:
+		return s.problem
 	case s.problem != nil:
 		e.Err = s.problem
 	case s.broken != nil && s.broken.Kind == lifecycle.MissingServices:
