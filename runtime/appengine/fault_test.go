@@ -203,7 +203,9 @@ func TestDamagedObject(t *testing.T) {
 	r.opts.Settings.Environ = append(environ, "PV_SECUREBOOT_CHECKSUM=0") // is not heard, and that is told
 	r.start().wait()
 	r.opts.Settings.Environ = environ
-	r.saw("the setting is told", func(e appengine.Event) bool { return e.Kind == appengine.EventNote && strings.Contains(e.Text, "PV_SECUREBOOT_CHECKSUM is off") })
+	r.saw("the setting is told", func(e appengine.Event) bool {
+		return e.Kind == appengine.EventNote && strings.Contains(e.Text, "PV_SECUREBOOT_CHECKSUM is off")
+	})
 	digest, ok := errors.AsType[*pvrexport.DigestError](r.err)
 	if !ok || !strings.Contains(r.err.Error(), "calm/root.squashfs") || strings.Count(r.err.Error(), "does not run") != 1 {
 		t.Fatalf("%v", r.err)
