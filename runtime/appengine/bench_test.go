@@ -74,7 +74,6 @@ func BenchmarkRestart(b *testing.B) {
 	r.start().ready()
 	for b.Loop() {
 		pid := r.pid("calm")
-		time.Sleep(20 * time.Millisecond) // until it waits for the signal
 		if err := r.ctrl.ContainerAction(b.Context(), "calm", "restart"); err != nil {
 			b.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 
 // The examples come up, are linked, and talk to each other.
 func TestExamples(t *testing.T) {
+	t.Parallel()
 	mesh, err := xconnect()
 	if err != nil {
 		t.Fatal(err)

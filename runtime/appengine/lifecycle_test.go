@@ -46,10 +46,8 @@ func TestUserControl(t *testing.T) {
 	r.start().ready()
 	ctx := context.Background()
 	act := func(name, what string) error { return r.ctrl.ContainerAction(ctx, name, what) }
-	// A program that has not asked for the signal yet does not get it.
 	up := func(times int) {
-		eventually(t, "calm waits", func() bool { return strings.Count(r.console("0", "calm"), "up") == times })
-		time.Sleep(50 * time.Millisecond)
+		eventually(t, "calm is up", func() bool { return strings.Count(r.console("0", "calm"), "up") == times })
 	}
 	up(1)
 
@@ -98,7 +96,7 @@ func TestUserControl(t *testing.T) {
 // later gets it then.
 func TestDeaf(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, actor("deaf", does("deaf"), app), actor("late", does("late=400ms"), app))
+	r := newRig(t, actor("deaf", does("deaf"), app), actor("late", does("say=late", "sleep=400ms", "wait"), app))
 	r.start().ready()
 	for _, name := range []string{"late", "deaf"} {
 		eventually(t, name+" is up", func() bool { return strings.Contains(r.console("0", name), name) })

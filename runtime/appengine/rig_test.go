@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +30,14 @@ import (
 func TestMain(m *testing.M) {
 	sandbox.Child()
 	ctrltest.Child()
+	// The tests mostly wait: for goals, graces and delays.
+	parallel := strconv.Itoa(2 * runtime.GOMAXPROCS(0))
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		flag.Set("test.parallel", parallel)
+	}
 	code := m.Run()
 	os.RemoveAll(shared())
 	os.Exit(code)

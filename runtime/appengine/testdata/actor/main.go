@@ -41,21 +41,13 @@ func do(name, arg string) {
 	case "wait": // for a signal that ends it
 		ch := make(chan os.Signal, 1)
 		signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGPWR)
+		hear()
 		fmt.Println("ended by", <-ch)
-	case "deaf": // has no handlers, as a shell or a C program
-		quiet()
+	case "deaf": // for ever
 		fmt.Println("deaf")
 		for {
 			time.Sleep(time.Hour)
 		}
-	case "late": // waits as above, and is deaf at first
-		ch := make(chan os.Signal, 1)
-		signal.Notify(ch, syscall.SIGTERM, syscall.SIGINT, syscall.SIGPWR)
-		handlers := quiet()
-		fmt.Println("late")
-		do("sleep", arg)
-		restore(handlers)
-		fmt.Println("ended by", <-ch)
 	case "stubborn": // no signal ends it
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGPWR, syscall.SIGHUP)
 		for {

@@ -14,7 +14,11 @@ type action struct {
 // stops are the signals that stop a container.
 var stops = []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGPWR}
 
-// quiet takes away the handlers that Go's runtime has for every signal.
+// handlers are those that Go's runtime has for every signal. Without them this
+// program is like most others: what it has not asked for has its default action.
+var handlers = quiet()
+
+// quiet takes them away.
 func quiet() (old []action) {
 	for _, sig := range stops {
 		var a action
@@ -24,9 +28,10 @@ func quiet() (old []action) {
 	return old
 }
 
-func restore(old []action) {
+// hear puts them back.
+func hear() {
 	for i, sig := range stops {
-		sigaction(sig, &old[i], nil)
+		sigaction(sig, &handlers[i], nil)
 	}
 }
 
