@@ -127,6 +127,38 @@ func TestSpeaksBeforeTheAnswer(t *testing.T) {
 	}
 }
 
+// A provider that would change to HTTP/2, where nobody looks at the requests,
+// is not asked to, and what follows is a request like all others.
+func TestNoHTTP2(t *testing.T) {
+	p := raw(t, func(c *net.UnixConn) {
+		br := bufio.NewReader(c)
+		for range 2 {
+			req, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			if req.Header.Get("Upgrade") != "" {
+				io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n")
+				io.Copy(c, br)
+				return
+			}
+			who := req.Header.Get("X-PV-Role") + " " + req.URL.Path
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(who), who)
+		}
+	})
+	c := p.Dial("unix")
+	io.WriteString(c, "GET /1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"+
+		"GET /2 HTTP/1.1\r\nHost: x\r\nX-PV-Role: root\r\n\r\n")
+	all, _ := io.ReadAll(c)
+	if !strings.Contains(string(all), "any /1HTTP/1.1 200") || !strings.HasSuffix(string(all), "any /2") {
+		t.Errorf("%q", all)
+	}
+	// Without asking there is no HTTP/2 at all.
+	if got := p.Ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 505 ") {
+		t.Errorf("%q", got)
+	}
+}
+
 // Descriptors are no part of HTTP: they end here, and the request goes on.
 func TestDescriptorsEnd(t *testing.T) {
 	p := raw(t, func(c *net.UnixConn) {

@@ -169,15 +169,41 @@ func (p *fields) add(dst, l []byte) ([]byte, error) {
 		}
 		p.chunked = true
 	case is(name, "upgrade"):
-		if !p.first || p.old {
-			return dst, nil
-		}
-		p.upgrade = true
+		return p.addUpgrade(dst, value), nil
+	case is(name, "http2-settings"): // belongs to an Upgrade that we leave out
+		return dst, nil
 	case is(name, "connection"):
 		return p.addConnection(dst, value), nil
 	}
 	dst = append(append(dst, name...), ": "...)
 	return append(append(dst, value...), "\r\n"...), nil
+}
+
+// addUpgrade leaves out protocols that bring further requests, which nobody
+// would look at: HTTP/2 (RFC 7540 §3.2) and TLS (RFC 2817).
+func (p *fields) addUpgrade(dst, value []byte) []byte {
+	if !p.first || p.old {
+		return dst
+	}
+	n := len(dst)
+	dst = append(dst, "Upgrade: "...)
+	empty := true
+	for protocol := range bytes.SplitSeq(value, []byte(",")) {
+		protocol = bytes.Trim(protocol, " \t")
+		name, _, _ := bytes.Cut(protocol, []byte("/"))
+		if !isToken(name) || is(name, "h2c") || is(name, "h2") || is(name, "http") || is(name, "tls") {
+			continue
+		}
+		if !empty {
+			dst = append(dst, ", "...)
+		}
+		dst, empty = append(dst, protocol...), false
+	}
+	if empty {
+		return dst[:n]
+	}
+	p.upgrade = true
+	return append(dst, "\r\n"...)
 }
 
 // addConnection leaves out the names of fields that are ours to set: naming
