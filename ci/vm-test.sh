@@ -42,17 +42,19 @@ b=$(command -v busybox) release=$(basename "$modules")
 out=${out:-$(mktemp -d "${TMPDIR:-/tmp}/vm-test.XXXXXX")}
 mkdir -p "$out" && out=$(realpath "$out") && rm -f "$out"/*.test "$out"/*.log "$out"/result
 
+words=$(set -f; for w in $args; do printf "'%s' " "$w"; done)
+
 # The binaries are made here. What they build themselves finds our caches.
 export CGO_ENABLED=0
 {
   echo "export PATH=$PATH:/usr/sbin:/sbin HOME=$HOME CGO_ENABLED=0 PVKIT_REQUIRE='${PVKIT_REQUIRE:-}'"
   echo "export GOCACHE=$(go env GOCACHE) GOMODCACHE=$(go env GOMODCACHE) GOFLAGS=-mod=readonly GOPROXY=off"
-  echo 'ulimit -n 65536; failed=0'
+  echo 'ulimit -n 65536; failed=0; export TMPDIR=/run/tmp; mkdir -m 1777 /run/tmp'
   go list -f '{{.Dir}} {{.ImportPath}}' "$@" | while read -r dir path; do
     name=$out/$(echo "${path#*/*/*/}" | tr / -)
     go test -c -o "$name.test" "$path" >&2
     [ -e "$name.test" ] || continue # no tests
-    echo "cd $dir; $name.test $args >$name.log 2>&1 </dev/null || failed=1; echo $path: \$(tail -n 1 $name.log)"
+    echo "cd $dir; $name.test $words >$name.log 2>&1 </dev/null || failed=1; echo $path: \$(tail -n 1 $name.log)"
   done
   echo "echo \$failed >$out/result"
 } >"$out/run"
@@ -85,7 +87,7 @@ cd /root
 for k in proc sysfs:sys devtmpfs:dev; do mount -t \${k%:*} \${k%:*} \${k#*:}; done
 mkdir -p dev/pts dev/shm lib/modules/$release
 mount -t devpts -o mode=600,ptmxmode=000 devpts dev/pts
-for d in dev/shm tmp run; do mount -t tmpfs -o mode=1777 tmpfs \$d; done
+for d in dev/shm run; do mount -t tmpfs -o mode=1777 tmpfs \$d; done
 chmod 755 run
 mkdir -p .$out
 mount -t 9p -o ro,\$share modules lib/modules/$release
