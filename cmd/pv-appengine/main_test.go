@@ -114,6 +114,25 @@ func TestPrepare(t *testing.T) {
 	if _, err := os.Stat(there + "/storage/trails/locals/first/.pv/done"); err != nil {
 		t.Error(err)
 	}
+
+	// A policy that the file names is a file, too.
+	if err := os.Mkdir(there+"/policies", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		there + "/policies/mine.config": "PV_STORAGE_MNTPOINT=" + there + "/other\n",
+		config:                          text + "PV_POLICY=mine\nPV_SYSTEM_ETCPANTAVISORDIR=" + there + "\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, out := run(t, []string{"HOME=" + home}, "-m", "--config", config, t.TempDir()); code != 0 || !strings.Contains(out, there+"/other is ready") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	if code, out := run(t, append([]string{"HOME=" + home}, "PV_POLICY=gone"), "-m", "--config", config, t.TempDir()); code != 1 || !strings.Contains(out, "policies/gone.config: no such file") {
+		t.Errorf("exit %d: %s", code, out)
+	}
 }
 
 // Ends that come often where a user runs it by hand, and that by default kill:

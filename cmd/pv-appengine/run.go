@@ -100,7 +100,7 @@ func options(f flags, p process, out *reporter) (appengine.Options, error) {
 	if err != nil {
 		return o, err
 	}
-	o.Settings = settings.Sources{Cmdline: f.cmdline, Environ: append(p.env[:len(p.env):len(p.env)], f.envs...)}
+	o.Settings = settings.Sources{Policy: os.ReadFile, Cmdline: f.cmdline, Environ: append(p.env[:len(p.env):len(p.env)], f.envs...)}
 	if p.getenv("VERBOSE") == "true" {
 		o.Settings.Environ = append(o.Settings.Environ, "PV_LOG_LEVEL=5")
 	}

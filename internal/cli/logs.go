@@ -28,7 +28,7 @@ func appengineStorage(env Env) (string, error) {
 	data, err := os.ReadFile(appengineConfig)
 	switch {
 	case err == nil:
-		t, _, err := pvconf.Load(pvconf.Sources{Config: data, ConfigName: appengineConfig})
+		t, _, err := pvconf.Load(pvconf.Sources{Config: data, ConfigName: appengineConfig, Policy: os.ReadFile})
 		if err != nil {
 			return "", err
 		}

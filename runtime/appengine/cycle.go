@@ -95,6 +95,10 @@ func (c *cycle) begin(ctx context.Context, rev string) error {
 	}
 	c.early = nil
 	for _, p := range problems {
+		if errors.Is(p, settings.ErrLegacy) { // it is taken
+			c.log.Warn("settings: " + p.Error())
+			continue
+		}
 		c.note("settings: " + p.Error())
 	}
 	if !c.settings.Bool(settings.SecurebootChecksum) {

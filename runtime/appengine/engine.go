@@ -146,6 +146,9 @@ func complete(opts Options) (Options, error) {
 		*dir = abs
 	}
 	opts.Revision = cmp.Or(opts.Revision, FactoryRevision)
+	if opts.Settings.Policy == nil {
+		opts.Settings.Policy = os.ReadFile
+	}
 	if opts.Settings.Config == nil {
 		run := filepath.Dir(opts.RunDir)
 		opts.Settings.Config = settings.AppengineConfig(settings.Dirs{Storage: opts.Storage, Run: run})

@@ -3,6 +3,7 @@ package settings
 import (
 	"bytes"
 	"fmt"
+	"path"
 	"strings"
 )
 
@@ -10,9 +11,11 @@ import (
 type Sources struct {
 	Config     []byte // the pantavisor.config of the installation
 	ConfigName string // its name in problems
-	// Policy reads the policy that PV_POLICY names. Nil means that there are
-	// none; then naming one is an error.
-	Policy  func(name string) ([]byte, error)
+	// Policy reads the file of the policy that PV_POLICY names,
+	// <PV_SYSTEM_ETCPANTAVISORDIR>/policies/<name>.config (paths.c). Nil means
+	// that there are none; then naming one is an error, as it is if the file
+	// cannot be read.
+	Policy  func(file string) ([]byte, error)
 	Cmdline string   // words such as pv_log.level=5
 	Environ []string // KEY=value, as of os.Environ
 }
@@ -38,7 +41,7 @@ func Load(src Sources) (*Table, []Problem, error) {
 		if src.Policy == nil {
 			return nil, problems, fmt.Errorf("policy %s: there are no policies here", policy)
 		}
-		data, err := src.Policy(policy)
+		data, err := src.Policy(path.Join(t.Text(SystemEtcpantavisordir), "policies", policy+".config"))
 		if err != nil {
 			return nil, problems, fmt.Errorf("policy %s: %w", policy, err)
 		}

@@ -160,7 +160,7 @@ func TestProblemsHaveLines(t *testing.T) {
 
 func TestPolicy(t *testing.T) {
 	policy := func(name string) ([]byte, error) {
-		if name != "prod" {
+		if name != "/etc/pantavisor/policies/prod.config" && name != "/my/policies/prod.config" {
 			return nil, os.ErrNotExist
 		}
 		return []byte("PV_LOG_LEVEL=1\nPV_DEBUG_SHELL=0\n"), nil
@@ -177,6 +177,9 @@ func TestPolicy(t *testing.T) {
 	}
 	if !tab.Bool(settings.DebugShell) || tab.Origin(settings.DebugShell) != settings.PVCmdline {
 		t.Errorf("debug shell from %s", tab.Origin(settings.DebugShell))
+	}
+	if _, _, err := settings.Load(settings.Sources{Config: []byte("PV_POLICY=prod\nPV_SYSTEM_ETCPANTAVISORDIR=/my\n"), Policy: policy}); err != nil {
+		t.Errorf("in a directory of its own: %v", err)
 	}
 	for _, src := range []settings.Sources{
 		{Config: []byte("PV_POLICY=gone\n"), Policy: policy},
@@ -257,7 +260,7 @@ func FuzzCmdline(f *testing.F) {
 	f.Add("pv_ pv_= pv_policy=../x", "PV_")
 	f.Fuzz(func(t *testing.T, line, env string) {
 		tab, _, err := settings.Load(settings.Sources{Cmdline: line, Environ: []string{env}, Policy: func(name string) ([]byte, error) {
-			if strings.Contains(name, "/") {
+			if dir := "/etc/pantavisor/policies/"; strings.Contains(strings.TrimPrefix(name, dir), "/") {
 				t.Errorf("policy %q", name)
 			}
 			return nil, nil
