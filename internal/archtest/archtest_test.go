@@ -43,7 +43,7 @@ var table = []rule{
 	{"kconfig", []string{"internal/diag"}, nil},
 	{"kas", []string{"internal/diag"}, []string{"gopkg.in/yaml.v3"}},
 	{"kas/menu", []string{"internal/diag", "kas", "kconfig"}, nil},
-	{"kas/menu/tui", []string{"kas", "kas/menu", "kconfig"}, []string{"github.com/charmbracelet/bubbletea"}},
+	{"kas/menu/tui", []string{"kas", "kas/menu", "kconfig"}, []string{"charm.land/bubbletea/v2"}},
 	{"ci", []string{"internal/diag", "kas"}, []string{"gopkg.in/yaml.v3"}},
 	{"examples", nil, nil},
 	{"examples/*", []string{"examples/internal/*"}, nil},

@@ -9,7 +9,7 @@ import (
 	"io"
 	"strings"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
 
 	"github.com/pvkit/pvkit/kas"
 	"github.com/pvkit/pvkit/kas/menu"
@@ -28,7 +28,7 @@ type Options struct {
 // wants the result to be kept; the values are in Options.Config either way.
 func Run(ctx context.Context, o Options) (save bool, err error) {
 	m := &model{conf: o.Config, dialect: o.Dialect, width: 80, height: 24, path: []place{{node: o.Config.Tree().Root}}}
-	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithAltScreen(), tea.WithoutSignalHandler()).Run()
+	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithoutSignalHandler()).Run()
 	return m.save, err
 }
 
@@ -69,42 +69,32 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
-	case tea.KeyMsg:
+	case tea.KeyPressMsg:
 		if msg.String() == "ctrl+c" {
 			return m, tea.Quit
 		}
-		return m, m.keys(msg)
+		return m, m.key(tea.Key(msg))
+	case tea.PasteMsg:
+		if m.mode == editing || m.mode == searching {
+			m.input += msg.Content
+		}
 	}
 	return m, nil
 }
 
-// keys takes keys that came in one read, as they do over a slow line, one by
-// one.
-func (m *model) keys(msg tea.KeyMsg) tea.Cmd {
-	if msg.Type != tea.KeyRunes || msg.Paste {
-		return m.key(msg)
-	}
-	for _, r := range msg.Runes {
-		if cmd := m.key(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}}); cmd != nil {
-			return cmd
-		}
-	}
-	return nil
-}
-
-func (m *model) key(msg tea.KeyMsg) tea.Cmd {
+func (m *model) key(key tea.Key) tea.Cmd {
 	switch m.mode {
 	case editing, searching:
-		m.typed(msg)
+		m.typed(key)
 	case reading:
-		m.page(msg.String())
+		m.page(key.String())
 	case leaving:
-		if msg.String() == "y" {
+		if key.String() == "y" {
 			return tea.Quit
 		}
 		m.mode = browsing
 	default:
-		return m.browse(msg.String())
+		return m.browse(key.String())
 	}
 	return nil
 }
@@ -149,14 +139,17 @@ func (m *model) browse(key string) tea.Cmd {
 	return nil
 }
 
+// space is what the key is called.
+const space = "space"
+
 // onRow handles a key that is meant for one entry.
 func (m *model) onRow(key string, n *kconfig.Node) {
 	switch key {
 	case "?":
 		m.explain(n)
-	case " ", "enter", "right", "l", "y", "n":
+	case space, "enter", "right", "l", "y", "n":
 		switch {
-		case n.Symbol == nil && n.Kind == kconfig.MenuNode, n.Menuconfig && n.Symbol != nil && key != " " && len(n.Children) > 0:
+		case n.Symbol == nil && n.Kind == kconfig.MenuNode, n.Menuconfig && n.Symbol != nil && key != space && len(n.Children) > 0:
 			m.path = append(m.path, place{node: n})
 		case n.Symbol != nil:
 			m.change(key, n.Symbol)
@@ -194,16 +187,14 @@ func (m *model) set(s *kconfig.Symbol, value string) {
 }
 
 // typed edits the line of input.
-func (m *model) typed(msg tea.KeyMsg) {
-	switch msg.Type {
-	case tea.KeyEsc:
+func (m *model) typed(key tea.Key) {
+	switch key.Code {
+	case tea.KeyEscape:
 		m.mode = browsing
 	case tea.KeyBackspace:
 		if r := []rune(m.input); len(r) > 0 {
 			m.input = string(r[:len(r)-1])
 		}
-	case tea.KeyRunes, tea.KeySpace:
-		m.input += string(msg.Runes)
 	case tea.KeyEnter:
 		was := m.mode
 		m.mode = browsing
@@ -215,6 +206,8 @@ func (m *model) typed(msg tea.KeyMsg) {
 		if rows := m.rows(); at.cursor < len(rows) {
 			m.set(rows[at.cursor].node.Symbol, m.input)
 		}
+	default:
+		m.input += key.Text
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	tea "charm.land/bubbletea/v2"
+
 	"github.com/pvkit/pvkit/kconfig"
 )
 
@@ -73,8 +75,15 @@ func (m *model) pinned(s *kconfig.Symbol) bool {
 	return c.Set(s.Name, "n") == nil && c.Tri(s) != kconfig.N
 }
 
-// View draws the screen: a title, the menu, what it leads to, the keys.
-func (m *model) View() string {
+// View draws the screen.
+func (m *model) View() tea.View {
+	v := tea.NewView(m.screen())
+	v.AltScreen = true
+	return v
+}
+
+// screen is a title, the menu, what it leads to, and the keys.
+func (m *model) screen() string {
 	if m.width < 20 || m.height < 10 {
 		return "the terminal is too small"
 	}
