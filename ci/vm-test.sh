@@ -17,7 +17,8 @@ usage: ci/vm-test.sh -k VMLINUZ -m MODULES [-o DIR] [-a ARGS] [-d MODULE]... [-b
   -b          v1 hierarchies and a unified one without controllers ("hybrid")
 
 Needs qemu-system-x86_64, busybox and Go. ACCEL (kvm where it can be opened, else
-tcg, which is about ten times slower), MEMORY (MiB, 3072) and CPUS (2) may be set.
+tcg, which is about ten times slower: then set PVKIT_SLOW=10 for tests that wait),
+MEMORY (MiB, 3072) and CPUS (2) may be set.
 Debian's kernel need not be installed:
   apt-get download linux-image-VERSION-amd64; dpkg-deb -x linux-image-*.deb k
   busybox depmod -b k VERSION-amd64
@@ -47,7 +48,7 @@ words=$(set -f; for w in $args; do printf "'%s' " "$w"; done)
 # The binaries are made here. What they build themselves finds our caches.
 export CGO_ENABLED=0
 {
-  echo "export PATH=$PATH:/usr/sbin:/sbin HOME=$HOME CGO_ENABLED=0 PVKIT_REQUIRE='${PVKIT_REQUIRE:-}'"
+  echo "export PATH=$PATH:/usr/sbin:/sbin HOME=$HOME CGO_ENABLED=0 PVKIT_REQUIRE='${PVKIT_REQUIRE:-}' PVKIT_SLOW=${PVKIT_SLOW:-}"
   echo "export GOCACHE=$(go env GOCACHE) GOMODCACHE=$(go env GOMODCACHE) GOFLAGS=-mod=readonly GOPROXY=off"
   echo 'ulimit -n 65536; failed=0; export TMPDIR=/run/tmp; mkdir -m 1777 /run/tmp'
   go list -f '{{.Dir}} {{.ImportPath}}' "$@" | while read -r dir path; do

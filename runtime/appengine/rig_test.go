@@ -240,8 +240,13 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	eventuallyIn(t, 10*time.Second, what, ok)
 }
 
+// eventuallyIn has a limit for a usual machine. PVKIT_SLOW says how many times
+// slower this one is, an emulated one for instance.
 func eventuallyIn(t testing.TB, limit time.Duration, what string, ok func() bool) {
 	t.Helper()
+	if slower, err := strconv.Atoi(os.Getenv("PVKIT_SLOW")); err == nil {
+		limit *= time.Duration(slower)
+	}
 	for end := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("not within %v: %s", limit, what)
