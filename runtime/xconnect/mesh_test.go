@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net"
 	"runtime"
 	"slices"
@@ -199,7 +200,7 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("Backoff(%d, 1) = %v", n, got)
 		}
 	}
-	if got := xconnect.Backoff(1<<40, 5); got != 5*time.Second {
+	if got := xconnect.Backoff(math.MaxInt, 5); got != 5*time.Second {
 		t.Errorf("Backoff of much = %v", got)
 	}
 }

@@ -32,6 +32,7 @@ var loads = []load{
 	{"roundtrip-64", func(b *testing.B, r route, t *table) { roundTrips(b, r, t, 64) }},
 	{"connect-provider-closes", func(b *testing.B, r route, t *table) { connects(b, r, t, 'C') }},
 	{"http-16", func(b *testing.B, r route, t *table) { requests(b, r, t, 16) }},
+	{"http-connect-16", func(b *testing.B, r route, t *table) { singleRequests(b, r, t, 16) }},
 	{"idle-1000-unix", func(b *testing.B, r route, t *table) {
 		idle(b, r, t, 1000, r.raw, func(path string) net.Conn { return spoken(b, path, "Ex", 1) })
 	}},
@@ -174,6 +175,30 @@ func requests(b *testing.B, r route, t *table, conns int) {
 	m.rate("requests/s", float64(len(lat.all)))
 	m.latency(&lat)
 	m.processor(len(lat.all))
+}
+
+// singleRequests has a connection for each request, as curl does.
+func singleRequests(b *testing.B, r route, t *table, workers int) {
+	each := (b.N + workers - 1) / workers
+	m := measure(b, r, t)
+	parallel(b, workers, func() error {
+		for range each {
+			c, err := net.Dial("unix", r.http)
+			if err != nil {
+				return err
+			}
+			c.SetDeadline(time.Now().Add(10 * time.Second))
+			io.WriteString(c, "GET /info HTTP/1.0\r\n\r\n")
+			answer, err := io.ReadAll(c)
+			c.Close()
+			if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 200 ") {
+				return fmt.Errorf("answer %q, %w", answer, err)
+			}
+		}
+		return nil
+	})
+	m.rate("requests/s", float64(each*workers))
+	m.processor(each * workers)
 }
 
 // idle holds connections open and notes what all of them cost the process
