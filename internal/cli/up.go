@@ -177,7 +177,10 @@ func ownState(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return func() { f.Close() }, nil // and with it the lock
+	return func() { // explicitly: a process that is just being made may have a copy of the descriptor
+		syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		f.Close()
+	}, nil
 }
 
 // upState is the directory for everything of a run.

@@ -245,6 +245,11 @@ func (h *Host) Close(ctx context.Context) error {
 	if h.groups != nil {
 		errs = append(errs, h.groups.Close())
 	}
+	if h.lock != nil {
+		// Explicitly: a process that is just being made, by somebody else in this
+		// program, may have a copy of the descriptor (flock(2)).
+		errs = append(errs, unix.Flock(int(h.lock.Fd()), unix.LOCK_UN))
+	}
 	for _, f := range []*os.File{h.program, h.lock} {
 		if f != nil {
 			errs = append(errs, f.Close())

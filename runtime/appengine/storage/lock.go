@@ -42,6 +42,12 @@ func lockDir(dir, holder string) (*os.File, error) {
 	return f, nil
 }
 
+// unlock gives the storage back. Closing the file alone does that only when no
+// process that is just being made has a copy of the descriptor (flock(2)).
+func unlock(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+}
+
 // holderName is what a process says of itself in the lock.
 func holderName() string {
 	name := filepath.Base(os.Args[0])

@@ -65,7 +65,7 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("open storage %s: %w", dir, err), s.lock.Close())
+			err = errors.Join(fmt.Errorf("open storage %s: %w", dir, err), unlock(s.lock))
 		}
 	}()
 	if err := s.skeleton(); err != nil {
@@ -87,7 +87,7 @@ func Open(dir string, opts Options) (_ *Store, err error) {
 }
 
 // Close lets others have the storage.
-func (s *Store) Close() error { return s.lock.Close() }
+func (s *Store) Close() error { return unlock(s.lock) }
 
 // Objects is the storage's content store.
 func (s *Store) Objects() *Objects { return s.objects }

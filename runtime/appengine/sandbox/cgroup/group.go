@@ -403,7 +403,9 @@ func (t *Tree) Sweep(ctx context.Context) ([]string, error) {
 func (t *Tree) Close() error {
 	var errs []error
 	if t.lock != nil {
-		errs = append(errs, t.lock.Close())
+		// Explicitly: a process that is just being made may have a copy of the
+		// descriptor (flock(2)).
+		errs = append(errs, unix.Flock(int(t.lock.Fd()), unix.LOCK_UN), t.lock.Close())
 		t.lock = nil
 	}
 	for _, h := range t.hierarchies() {
