@@ -35,7 +35,8 @@ const usageText = `usage: pv-appengine [options] [DIR]
 
 Runs the pvrexports of DIR as Pantavisor's appengine does. They are taken into
 the storage in alphabetical order at the first start; later starts go on with
-what the storage has.
+what the storage has. Without DIR it is what the real program's image has:
+/usr/lib/pantavisor/pvtx.d, and for a first revision with a name pvtx.extra.d.
 
 The real program's options:
   -h          this text
@@ -116,6 +117,7 @@ the loop devices), PV_DEBUG_SSH_PUBKEY and PV_DEBUG_SSH_AUTHORIZED_KEYS (there
 is no ssh server; use pventer).
 
 Signals: INT powers off, TERM restarts and so ends, as the real wrapper does.
+The end of its terminal, or of who reads its output, is as TERM.
 Exit codes: 0 stopped, 1 the storage, the settings or the state cannot be used,
 3 powered off, 64 usage.
 `)

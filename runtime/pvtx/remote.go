@@ -101,7 +101,7 @@ func unheard(err error) bool {
 
 func (c *PVControl) socket() (string, error) {
 	for _, s := range c.sockets {
-		if _, err := os.Stat(s); err == nil {
+		if st, err := os.Stat(s); err == nil && st.Mode()&fs.ModeSocket != 0 {
 			return s, nil
 		}
 	}

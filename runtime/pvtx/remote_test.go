@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"os"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -122,9 +123,12 @@ func TestRemoteRefuses(t *testing.T) {
 }
 
 func TestNoSocket(t *testing.T) {
-	_, err := pvtx.NewPVControl("/no/such/socket").Step(t.Context(), "0")
-	if !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v", err)
+	file := filepath.Join(t.TempDir(), "pv-ctrl") // where one was mounted
+	must(t, os.WriteFile(file, nil, 0o644))
+	for _, sockets := range [][]string{{"/no/such/socket"}, {"/no/such/socket", file}} {
+		if _, err := pvtx.NewPVControl(sockets...).Step(t.Context(), "0"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 

@@ -40,7 +40,7 @@ const (
 
 // ErrNoRuntime is a run directory without the document: no runtime that writes
 // one has started there.
-var ErrNoRuntime = errors.New("no runtime has told there what runs")
+var ErrNoRuntime = errors.New("no runtime has told there what runs: is one up? PV_SYSTEM_RUNDIR names another directory")
 
 // Container is what runs, or could, under a name.
 type Container struct {
