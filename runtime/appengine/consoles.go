@@ -52,6 +52,7 @@ func (b *box) devLog() (lxcconf.Mount, error) {
 			if err := b.s.c.logs.ServeDatagrams(b.s.logCtx, l, logs.Identity{Platform: b.name}); err != nil {
 				b.s.c.log.Error("nobody reads /dev/log any more", "container", b.name, "error", err)
 			}
+			os.Remove(name) // the next start would
 		})
 	}
 	return sandbox.Bind(name, "dev/log", false, true), nil

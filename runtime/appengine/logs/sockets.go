@@ -199,12 +199,10 @@ func (s *Server) shared(platform, name string) *Source {
 }
 
 // ServeDatagrams serves a datagram socket, as /dev/log usually is, until ctx is
-// done. It closes the socket and removes its file.
+// done. It closes the socket; its file is the caller's, as its address may be a
+// short name for it.
 func (s *Server) ServeDatagrams(ctx context.Context, c *net.UnixConn, id Identity) error {
-	defer func() {
-		_ = removeSocket(c.LocalAddr().String())
-		_ = c.Close()
-	}()
+	defer func() { _ = c.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	if err := passCredentials(c); err != nil {
@@ -280,7 +278,7 @@ func Listen(file string) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// ListenDatagrams is Listen for a datagram socket.
+// ListenDatagrams is Listen for a datagram socket. The file stays.
 func ListenDatagrams(file string) (*net.UnixConn, error) {
 	if err := removeSocket(file); err != nil {
 		return nil, err
