@@ -266,9 +266,9 @@ func TestParse(t *testing.T) {
 		t.Error("unknown key in mdev.json: no error")
 	}
 	for text, want := range map[string]string{
-		`"x"`:                "line 1: the file: got string, want an object",
+		`"x"`:                  "line 1: the file: got string, want an object",
 		"{\n\"rules\": \"x\"}": `line 2: "rules": got string, want an array`,
-		`{"rules":[5]}`:      `"rules": got number, want a string`,
+		`{"rules":[5]}`:        `"rules": got number, want a string`,
 	} {
 		if _, err := manifest.ParseMdev(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", text, err, want)

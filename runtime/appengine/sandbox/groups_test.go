@@ -231,7 +231,9 @@ func TestNestedLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer run.Close(context.Background())
-			waitFor(t, func() bool { return strings.Contains(out.String(), "stopped") || strings.Contains(out.String(), "error") })
+			waitFor(t, func() bool {
+				return strings.Contains(out.String(), "stopped") || strings.Contains(out.String(), "error")
+			})
 			if want := fmt.Sprint("stopped ", c.limited); !strings.HasPrefix(out.String(), want) {
 				t.Errorf("got %q, want %q", out, want)
 			}
