@@ -16,7 +16,8 @@ func Page(m *Mesh) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
-		enc.Encode(map[string]any{"links": m.Status()}) // a reader that has gone is no error of ours
+		// A reader that has gone is no error of ours.
+		enc.Encode(map[string]any{"links": m.Status(), "connect_latency_bounds_ns": LatencyBounds})
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")

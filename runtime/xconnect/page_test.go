@@ -27,12 +27,18 @@ func TestPage(t *testing.T) {
 			}
 			return rec.Body.String()
 		}
-		var doc struct{ Links []xconnect.Status }
+		var doc struct {
+			Links  []xconnect.Status
+			Bounds []int64 `json:"connect_latency_bounds_ns"`
+		}
 		if err := json.Unmarshal([]byte(get("/status")), &doc); err != nil {
 			t.Fatal(err)
 		}
 		if len(doc.Links) != 2 || doc.Links[0].State != xconnect.Up || doc.Links[1].State != xconnect.Waiting || doc.Links[1].Reason == "" {
 			t.Errorf("%+v", doc.Links)
+		}
+		if len(doc.Bounds) != len(doc.Links[0].Latency)-1 || doc.Bounds[0] != 100_000 {
+			t.Errorf("bounds %v of %v", doc.Bounds, doc.Links[0].Latency)
 		}
 		text := get("/metrics")
 		for _, want := range []string{
