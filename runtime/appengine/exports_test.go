@@ -118,6 +118,11 @@ func TestNoExports(t *testing.T) {
 	r.saw("that there is nothing", func(e appengine.Event) bool {
 		return e.Kind == appengine.EventNote && strings.Contains(e.Text, "no containers")
 	})
+	// Nor a pv-xconnect, which shows as a daemon that is not installed.
+	eventually(t, "pv-xconnect is given up", func() bool {
+		list, err := r.ctrl.Daemons(t.Context())
+		return err == nil && slices.Contains(list, pvctrl.Daemon{Name: "pv-xconnect", PID: 0, Respawn: false})
+	})
 }
 
 // The directories may have names longer than the address of a socket.
