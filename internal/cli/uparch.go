@@ -45,10 +45,8 @@ func forHere(ctx context.Context, dir string) (leftOut []string, err error) {
 		}
 	}
 	for _, c := range all {
-		if others := rivals(all, c); len(others) > 0 {
-			if err := c.look(ctx); err != nil {
-				continue
-			}
+		if len(rivals(all, c)) > 0 {
+			_ = c.look(ctx) // what cannot be looked into stays
 		}
 	}
 	for _, c := range all {

@@ -107,18 +107,21 @@ func (b *box) failed(run lifecycle.Run, reason string, refused bool) {
 	b.s.post(func() { b.s.ended(lifecycle.Failed{Run: run, Reason: reason, Refused: refused}, reason) })
 }
 
-// stop sends the halt signal; kill ends every process. A container that is not
+// stop asks a container to end; kill ends every process of it. Neither waits in
+// the line, and what they do takes its time elsewhere. A container that is not
 // started yet is not there to be told; the machine says it again.
 func (b *box) stop(run lifecycle.Run) {
 	p := b.process
 	if p == nil || b.run != run {
 		return
 	}
-	deaf := p.Deaf()
-	b.halt(p)
-	if deaf && p.Deaf() { // a handler that is gone after it ran does not count
-		b.s.group.Go(func() { b.insist(run, p) })
-	}
+	b.s.group.Go(func() {
+		deaf := p.Deaf()
+		b.halt(p)
+		if deaf && p.Deaf() { // a handler that is gone after it ran does not count
+			b.insist(run, p)
+		}
+	})
 }
 
 func (b *box) halt(p *sandbox.Container) {
@@ -155,7 +158,6 @@ func (b *box) insist(run lifecycle.Run, p *sandbox.Container) {
 
 func (b *box) kill(run lifecycle.Run) {
 	if p := b.process; p != nil && b.run == run {
-		// Not in the line: it must also end a container whose start hangs.
 		b.s.group.Go(func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(b.s.ctx), cleanTime)
 			defer cancel()
