@@ -17,7 +17,6 @@ func TestLogSwitches(t *testing.T) {
 		"PV_LOG_CAPTURE=0": {},
 	} {
 		t.Run(setting, func(t *testing.T) {
-			t.Parallel()
 			r := newRig(t, actor("app", does("say=here", "write=/data/x:1", "wait"), app, "logs: [{file: /data/x}]"))
 			r.opts.Settings.Environ = append(r.opts.Settings.Environ, setting)
 			r.start().ready()
