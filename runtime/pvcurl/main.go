@@ -34,6 +34,7 @@ Send one HTTP request over a unix socket and print the answer's body.
   -h, --help              this text
 
 An answer of any status is success: exit code 0. 1 is everything else.
+pvcurl completion bash|zsh|fish prints a completion script.
 
 Examples:
   pvcurl --unix-socket /run/pantavisor/pv/pv-ctrl http://localhost/containers
@@ -47,6 +48,10 @@ Examples:
 func Main(ctx context.Context, env program.Env) int {
 	if len(env.Args) == 0 {
 		io.WriteString(env.Stdout, help)
+		return 0
+	}
+	if script, ok := completion(env.Args); ok {
+		io.WriteString(env.Stdout, script)
 		return 0
 	}
 	o, err := parse(env.Args)
