@@ -378,8 +378,12 @@ func (r *replayer) reply(conn net.Conn, out *bytes.Buffer, c Capture) (string, e
 	if !strings.Contains(c.End, "kept") {
 		return r.until(conn, out, patience)
 	}
-	for c.StatusLine != "" && !whole(out.Bytes()) {
-		if end, err := r.some(conn, out, patience); end != "" || err != nil {
+	limit := patience
+	if c.StatusLine == "" {
+		limit /= 4 // upstream says nothing; a target that does is listed with it
+	}
+	for !whole(out.Bytes()) {
+		if end, err := r.some(conn, out, limit); end != "" || err != nil {
 			return end, err
 		}
 	}
