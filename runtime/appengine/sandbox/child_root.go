@@ -57,7 +57,12 @@ func (c *child) mountRoot() error {
 // workFor is the work directory that lxc takes for an upper directory.
 func workFor(upper string) string { return path.Join(path.Dir(upper), "work") }
 
+// bindRoot has a directory itself as the root. One of the machine's is refused:
+// the container's mount points would be made in it.
 func (c *child) bindRoot(dir string) (int, error) {
+	if volume, _, err := c.place(dir); err == nil && volume == "" {
+		return -1, fmt.Errorf("lxc.rootfs.path: %s is the machine's, want a directory in a volume, such as /volumes/NAME/root.squashfs", dir)
+	}
 	src, err := c.source(dir)
 	if err != nil {
 		return -1, err

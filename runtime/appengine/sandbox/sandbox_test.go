@@ -120,6 +120,7 @@ func TestStartErrors(t *testing.T) {
 		"no file system": {[]string{"lxc.mount.entry = none tmp nosuchfs rw 0 0"}, "this kernel has no file system nosuchfs"},
 		"bad option":     {[]string{"lxc.mount.entry = none tmp tmpfs size=many 0 0"}, "option size=many"},
 		"no layer":       {[]string{"lxc.rootfs.path = overlayfs:/volumes/app/root.squashfs/nothing:/volumes/app/lxc-overlay/upper"}, "mount the root: layer /volumes/app/root.squashfs/nothing"},
+		"the machine":    {[]string{"lxc.rootfs.path = dir:/"}, "lxc.rootfs.path: / is the machine's, want a directory in a volume"},
 		"no cwd":         {[]string{"lxc.init.cwd = /nothing"}, "lxc.init.cwd: chdir /nothing: no such file or directory"},
 		"bad sysctl":     {[]string{"lxc.sysctl.no.such = 1"}, "lxc.sysctl.no.such: open /proc/sys/no/such"},
 		"bad limit":      {[]string{pidsMax() + " = many"}, "pids.max"},
