@@ -29,8 +29,11 @@ type flow struct {
 }
 
 type direction struct {
-	out  outgoing
-	over bool
+	out   outgoing
+	over  bool
+	early bool  // out was received early and waits for its turn
+	fault error // met by receiving early
+	bulk  bool  // the last message filled a small buffer
 }
 
 // outgoing is a message that has not gone out completely.
@@ -39,6 +42,23 @@ type outgoing struct {
 	rest  []byte  // of buf
 	oob   []byte  // goes with the first byte
 	files []int   // in oob; closed once they are sent
+}
+
+// receiveEarly receives before the turn of the event comes, which sends.
+func (f *flow) receiveEarly(side int, events uint32) {
+	d := &f.dirs[side]
+	if events != unix.EPOLLIN || d.over || d.out.buf != nil || d.bulk {
+		return
+	}
+	b := smallPool.Get().(*buffer)
+	got, err := f.receive(side, b)
+	d.early = got
+	if !got {
+		putBuffer(b)
+		if err != io.EOF { // which comes again
+			d.fault = err
+		}
+	}
 }
 
 // ready implements watcher.
@@ -58,6 +78,15 @@ func (f *flow) event(side int, events uint32) error {
 			return err
 		}
 	}
+	if d := &f.dirs[side]; d.fault != nil {
+		return d.fault
+	} else if d.early {
+		d.early = false
+		if err := f.flush(side); err != nil {
+			return err
+		}
+		return f.settle()
+	}
 	if events&^uint32(unix.EPOLLOUT) != 0 {
 		rounds := 1
 		if f.hup[side] {
@@ -75,14 +104,28 @@ func (f *flow) event(side int, events uint32) error {
 // move takes one message of a direction and sends it on.
 func (f *flow) move(side int) error {
 	l := f.fw.loop
-	b := l.buffer()
+	got, err := f.receive(side, l.buffer())
+	if err == io.EOF {
+		return f.ended(side)
+	}
+	if err != nil || !got {
+		return err
+	}
+	l.buf = nil // out has it
+	return f.flush(side)
+}
+
+// receive takes one message of a direction into b, which is out's then; got is
+// false if there was none. io.EOF is the direction's end.
+func (f *flow) receive(side int, b *buffer) (got bool, err error) {
 	n, oobn, flags, err := recvmsg(f.fd[side], b.data, b.oob)
 	switch {
 	case err == unix.EAGAIN:
-		return nil
+		return false, nil
 	case err == unix.ECONNRESET, err == nil && n == 0:
-		return f.ended(side)
+		return false, io.EOF
 	}
+	f.dirs[side].bulk = n >= smallSize
 	out := &f.dirs[side].out
 	oob := b.oob[:max(oobn, 0)]
 	if err == nil && flags&(unix.MSG_CTRUNC|unix.MSG_TRUNC) == 0 && onlyCredentials(oob) {
@@ -90,17 +133,16 @@ func (f *flow) move(side int) error {
 	} else {
 		n, a, err := sense(n, oob, flags, err, false, func() unix.Ucred { return peerOf(f.fd[side]) })
 		if err != nil {
-			return err
+			return false, err
 		}
 		if f.fw.env.Stats.HoldFiles(len(a.Files)) > MaxHeld {
 			f.fw.env.Stats.HoldFiles(-len(a.Files))
 			go a.CloseFiles()
-			return ErrTooManyFiles
+			return false, ErrTooManyFiles
 		}
 		*out = outgoing{buf: b, rest: b.data[:n], oob: encode(a), files: a.Files}
 	}
-	l.buf = nil // out has it
-	return f.flush(side)
+	return true, nil
 }
 
 // flush sends what a direction holds, as much as its receiver takes.
@@ -198,10 +240,10 @@ func (f *flow) settle() error {
 	}
 	for side := range f.fd {
 		var want uint32
-		if d := &f.dirs[side]; !d.over && d.out.buf == nil {
+		if d := &f.dirs[side]; !d.over && (d.out.buf == nil || d.early) {
 			want |= unix.EPOLLIN
 		}
-		if f.dirs[1-side].out.buf != nil {
+		if d := &f.dirs[1-side]; d.out.buf != nil && !d.early {
 			want |= unix.EPOLLOUT
 		}
 		if want == 0 && f.hup[side] {

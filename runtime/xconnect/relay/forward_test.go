@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -146,6 +147,41 @@ func TestForwardMany(t *testing.T) {
 	}
 	if got := l.stats.Read(); got.Active != 0 {
 		t.Errorf("active %d after the end", got.Active)
+	}
+}
+
+// What comes on many connections at once is received before it is sent: each
+// gets its own, in order, small and large, and its end after it.
+func TestForwardTogether(t *testing.T) {
+	l := forward(t, func(c *net.UnixConn) { io.Copy(c, c) })
+	var conns [48]*net.UnixConn
+	for i := range conns {
+		conns[i] = l.dial(t)
+	}
+	var sent [len(conns)][]byte
+	for round := range 30 {
+		for i, c := range conns {
+			text := bytes.Repeat([]byte{byte(round), byte(i)}, 1+rand.IntN(1<<(1+round%14)))
+			sent[i] = append(sent[i], text...)
+			if _, err := c.Write(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, c := range conns {
+			if round == 29 {
+				c.CloseWrite()
+			}
+			got := make([]byte, len(sent[i]))
+			if n, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, sent[i]) {
+				t.Fatalf("connection %d, round %d: %d of %d bytes, %v", i, round, n, len(got), err)
+			}
+			sent[i] = sent[i][:0]
+		}
+	}
+	for i, c := range conns {
+		if rest, err := io.ReadAll(c); len(rest) > 0 || err != nil {
+			t.Errorf("connection %d: %d bytes more, %v", i, len(rest), err)
+		}
 	}
 }
 

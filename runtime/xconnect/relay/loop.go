@@ -78,8 +78,9 @@ type watcher interface {
 }
 
 const (
-	bellToken = -1
-	hotTime   = 50 // milliseconds
+	manyEvents = 4
+	bellToken  = -1
+	hotTime    = 50 // milliseconds
 )
 
 func newLoop() (*loop, error) {
@@ -122,13 +123,32 @@ func (l *loop) run() {
 	defer l.end()
 	var events [64]unix.EpollEvent
 	for !l.closed {
-		for _, ev := range events[:l.wait(events[:])] {
+		now := events[:l.wait(events[:])]
+		if len(now) >= manyEvents {
+			l.receiveEarly(now)
+		}
+		for _, ev := range now {
 			if ev.Fd == bellToken {
 				l.answer()
 				continue
 			}
 			if s := l.slots[ev.Fd>>1]; s.w != nil && s.gen == ev.Pad {
 				s.w.ready(int(ev.Fd&1), ev.Events)
+			}
+		}
+	}
+}
+
+// receiveEarly receives what has come on many connections before any of it is
+// sent: whoever takes it is then woken for much at a time.
+func (l *loop) receiveEarly(events []unix.EpollEvent) {
+	for _, ev := range events {
+		if ev.Fd == bellToken {
+			continue
+		}
+		if s := l.slots[ev.Fd>>1]; s.gen == ev.Pad {
+			if f, ok := s.w.(*flow); ok { // and no tap's, which has to see it first
+				f.receiveEarly(int(ev.Fd&1), ev.Events)
 			}
 		}
 	}
@@ -187,7 +207,7 @@ func (l *loop) buffer() *buffer {
 
 // giveBack takes a buffer that is no longer needed.
 func (l *loop) giveBack(b *buffer) {
-	if l.buf == nil {
+	if l.buf == nil && b.large {
 		l.buf = b
 	} else {
 		putBuffer(b)
