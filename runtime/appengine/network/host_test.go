@@ -309,6 +309,14 @@ func TestPoolsCarryTraffic(t *testing.T) {
 	}
 }
 
+// forwarding switches it off, whatever the namespace has from the machine's, and
+// returns what reads it.
+func (p *place) forwarding() func() string {
+	const file = "/proc/sys/net/ipv4/ip_forward"
+	p.tool("sh", "-c", "echo 0 >"+file)
+	return func() string { return strings.TrimSpace(p.tool("cat", file)) }
+}
+
 func TestNAT(t *testing.T) {
 	host, inside, lab, outside := newHost(t), newContainer(t), newContainer(t), newContainer(t)
 	host.add(&netlink.Veth{LinkAttrs: named("up0"), PeerName: "eth0", PeerNamespace: netlink.NsPid(outside.pid)}, "192.0.2.1/24")
@@ -319,11 +327,7 @@ func TestNAT(t *testing.T) {
 		outside.must(netlink.LinkSetUp(l))
 	})
 	outside.listen("192.0.2.2:80")
-	forward := func() string { return strings.TrimSpace(host.tool("cat", "/proc/sys/net/ipv4/ip_forward")) }
-	if forward() != "0" {
-		t.Fatalf("a new namespace forwards")
-	}
-
+	forward := host.forwarding()
 	plan := network.NewPlan(pools(t, twoPools), []network.Want{pool("inside", "internal"), pool("lab", "lab")}, nil)
 	var log bytes.Buffer
 	h := open(t, host, network.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
@@ -373,7 +377,7 @@ func TestNAT(t *testing.T) {
 // forwarding off, and the last one does.
 func TestNATOfTwoEngines(t *testing.T) {
 	host := newHost(t)
-	forward := func() string { return strings.TrimSpace(host.tool("cat", "/proc/sys/net/ipv4/ip_forward")) }
+	forward := host.forwarding()
 	a, b := open(t, host, network.Options{Tag: "a"}), open(t, host, network.Options{Tag: "b"})
 	if err := a.Setup(network.NewPlan(pools(t, twoPools), nil, nil)); err != nil {
 		t.Fatal(err)
