@@ -32,7 +32,6 @@ func TestGiveBack(t *testing.T) {
 		t.Fatalf("64 MiB show as %d bytes", int64(got-base))
 	}
 	runtime.KeepAlive(keep)
-	keep = nil
 	for end := time.Now().Add(10 * time.Second); held() > base+16<<20; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d bytes are still held", held()-base)

@@ -128,12 +128,13 @@ func mapsOf(prog int) ([]uint32, error) {
 
 // mapFacts is struct bpf_map_info up to the name.
 type mapFacts struct {
-	kind, id, keySize, valueSize, entries, flags uint32
-	name                                         objectName
+	kind, _, keySize, valueSize, _, flags uint32
+	name                                  objectName
 }
 
 func mapInfo(fd int) (info mapFacts, err error) {
-	return info, objectInfo(fd, &info)
+	err = objectInfo(fd, &info)
+	return info, err
 }
 
 func insert(m int, k *key, value uint32) error {

@@ -80,7 +80,7 @@ func (s *session) Up(dst, in []byte) (out []byte, used int, err error) {
 		if s.full = len(dst) >= enough; s.full {
 			break
 		}
-		n := 0
+		var n int
 		if dst, n, err = s.step(dst, in[used:]); err != nil {
 			return nil, 0, err
 		}
