@@ -128,8 +128,8 @@ func mapsOf(prog int) ([]uint32, error) {
 
 // mapFacts is struct bpf_map_info up to the name.
 type mapFacts struct {
-	kind, _, keySize, valueSize, _, flags uint32
-	name                                  objectName
+	kind, _, keySize, valueSize, _, _ uint32
+	name                              objectName
 }
 
 func mapInfo(fd int) (info mapFacts, err error) {
