@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/pvkit/pvkit/runtime/appengine"
 	"github.com/pvkit/pvkit/runtime/appengine/settings"
 	"github.com/pvkit/pvkit/runtime/appengine/storage"
+	"github.com/pvkit/pvkit/runtime/rundir"
 )
 
 // Exit codes.
@@ -196,13 +196,9 @@ func directories(o *appengine.Options, f flags, getenv func(string) string) erro
 	if o.Storage != "" && o.RunDir != "" {
 		return nil
 	}
-	state := getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(state) {
-		home := getenv("HOME")
-		if !filepath.IsAbs(home) {
-			return errors.New("there is no home directory to keep things in: set --storage and --rundir")
-		}
-		state = filepath.Join(home, ".local", "state")
+	state, ok := rundir.UserState(getenv)
+	if !ok {
+		return errors.New("there is no home directory to keep things in: set --storage and --rundir")
 	}
 	state = filepath.Join(state, "pv-appengine")
 	o.Storage = first(o.Storage, filepath.Join(state, "storage"))
@@ -228,11 +224,7 @@ func bootWords(cmdline string) (b storage.Boot, err error) {
 
 // mesh finds pv-xconnect: as asked for, beside this program, or on the PATH.
 func mesh(asked string, p process) ([]string, error) {
-	dirs := filepath.SplitList(p.getenv("PATH"))
-	if self, err := p.executable(); err == nil {
-		dirs = slices.Insert(dirs, 0, filepath.Dir(self))
-	}
-	program, err := appengine.FindXConnect(asked, dirs)
+	program, err := appengine.FindXConnect(asked, p.executable, p.getenv("PATH"))
 	if err != nil {
 		return nil, fmt.Errorf("--xconnect: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
 	pvconf "github.com/pvkit/pvkit/runtime/appengine/settings"
 	"github.com/pvkit/pvkit/runtime/pvctrl"
+	"github.com/pvkit/pvkit/runtime/rundir"
 )
 
 // appengineConfig is the settings file of an appengine installation.
@@ -38,13 +39,9 @@ func appengineStorage(env Env) (string, error) {
 	case !errors.Is(err, os.ErrNotExist):
 		return "", err
 	}
-	state := env.Getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(state) {
-		home := env.Getenv("HOME")
-		if !filepath.IsAbs(home) {
-			return "", usagef("logs: there is no home directory: say --storage")
-		}
-		state = filepath.Join(home, ".local", "state")
+	state, ok := rundir.UserState(env.Getenv)
+	if !ok {
+		return "", usagef("logs: there is no home directory: say --storage")
 	}
 	return newestLogs(state), nil
 }

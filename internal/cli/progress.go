@@ -3,9 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,16 +18,15 @@ const lineWidth = 80
 // progress shows what a batch of builds is doing: on a terminal a line for each
 // running build that changes in place, elsewhere a line when a build is done.
 type progress struct {
-	w     io.Writer
 	live  bool
 	quiet bool
 	width int
 	ended func() error // not nil when the whole batch is given up
 
-	mu    sync.Mutex // guards all below
-	jobs  []jobState
-	drawn int       // live lines that are on the screen
-	last  time.Time // when they were drawn
+	mu   sync.Mutex // guards all below
+	jobs []jobState
+	out  liveLines
+	last time.Time // when they were drawn
 }
 
 type jobState struct {
@@ -42,7 +39,7 @@ type jobState struct {
 }
 
 func newProgress(ctx context.Context, env Env, jobs []container.Job, quiet bool) *progress {
-	p := &progress{w: env.Stderr, quiet: quiet, width: lineWidth, ended: ctx.Err}
+	p := &progress{out: liveLines{w: env.Stderr}, quiet: quiet, width: lineWidth, ended: ctx.Err}
 	if f, ok := env.Stderr.(*os.File); ok && !quiet && env.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd())) {
 		p.live = true
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
@@ -109,25 +106,16 @@ func (p *progress) took(job int) string {
 	return seconds(p.jobs[job].took)
 }
 
-// draw puts text above the live lines and draws those again. Nobody can do
-// anything about a terminal that is gone, so errors of writing are dropped.
+// draw prints text above the lines of the jobs that run.
 func (p *progress) draw(text string) {
-	var b strings.Builder
-	if p.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", p.drawn)
-	}
-	b.WriteString(text)
-	p.drawn = 0
-	if p.live {
-		for _, j := range p.jobs {
-			if j.running {
-				b.WriteString(shorten(j.line(), p.width) + "\n")
-				p.drawn++
-			}
+	var lines []string
+	for _, j := range p.jobs {
+		if p.live && j.running {
+			lines = append(lines, shorten(j.line(), p.width))
 		}
 	}
 	p.last = time.Now()
-	_, _ = io.WriteString(p.w, b.String())
+	p.out.draw(text, lines)
 }
 
 func (j jobState) line() string {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/pvkit/pvkit/internal/program"
 	"github.com/pvkit/pvkit/runtime/appengine"
 	pvconf "github.com/pvkit/pvkit/runtime/appengine/settings"
+	"github.com/pvkit/pvkit/runtime/rundir"
 )
 
 // upFlags are those of pvkit up.
@@ -132,14 +132,14 @@ func up(ctx context.Context, env Env, f upFlags, args []string) error {
 	defer stop()
 	view := newUpView(env, f, opts)
 	view.names = given.names()
-	if view.w, err = program.Output(env.Stdout, stop); err != nil {
+	if view.out.w, err = program.Output(env.Stdout, stop); err != nil {
 		return err
 	}
 	if len(leftOut) > 0 {
 		view.event(appengine.Event{Time: time.Now(), Kind: appengine.EventNote,
 			Text: "left out, as they are for another machine and others for this one: " + strings.Join(leftOut, ", ")})
 	}
-	opts.Watch, opts.Stdout = view.event, view.w
+	opts.Watch, opts.Stdout = view.event, view.out.w
 	_, err = appengine.Run(ctx, opts)
 	view.finish()
 	return given.explain(err)
@@ -188,24 +188,16 @@ func upState(env Env, asked string) (string, error) {
 	if asked != "" {
 		return filepath.Abs(asked)
 	}
-	state := env.Getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(state) {
-		home := env.Getenv("HOME")
-		if !filepath.IsAbs(home) {
-			return "", usagef("up: there is no home directory to keep things in: say --state")
-		}
-		state = filepath.Join(home, ".local", "state")
+	state, ok := rundir.UserState(env.Getenv)
+	if !ok {
+		return "", usagef("up: there is no home directory to keep things in: say --state")
 	}
 	return filepath.Join(state, "pvkit", "up"), nil
 }
 
 // findMesh finds pv-xconnect: as asked for, beside this program, or on PATH.
 func findMesh(env Env, asked string) ([]string, error) {
-	dirs := filepath.SplitList(env.Getenv("PATH"))
-	if self, err := os.Executable(); err == nil {
-		dirs = slices.Insert(dirs, 0, filepath.Dir(self))
-	}
-	program, err := appengine.FindXConnect(asked, dirs)
+	program, err := appengine.FindXConnect(asked, os.Executable, env.Getenv("PATH"))
 	if err != nil {
 		return nil, usagef("--xconnect: %w", err)
 	}

@@ -129,13 +129,7 @@ func programOf(b *pvrexport.Bundle, name string) (machine.Program, error) {
 	if err != nil {
 		return machine.Program{}, err
 	}
-	dirs := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	for _, e := range config.Env {
-		if v, ok := strings.CutPrefix(e, "PATH="); ok {
-			dirs = v
-		}
-	}
-	return machine.Find(im.FS(), config.Init.Args[0], strings.Split(dirs, ":"))
+	return machine.Find(im.FS(), config.Init.Args[0], strings.Split(machine.SearchPath(config.Env), ":"))
 }
 
 func fileOf(b *pvrexport.Bundle, key string) (*io.SectionReader, error) {

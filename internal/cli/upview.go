@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -20,7 +19,7 @@ import (
 // below the lines; elsewhere there are lines only. The engine calls it from one
 // goroutine at a time.
 type upView struct {
-	w       io.Writer
+	out     liveLines
 	json    bool
 	live    func() (width, height int) // of the terminal, nil for none
 	storage string
@@ -28,7 +27,6 @@ type upView struct {
 
 	rows  []upRow
 	links []pvctrl.Link
-	drawn int
 	began time.Time
 }
 
@@ -39,7 +37,7 @@ type upRow struct {
 }
 
 func newUpView(env Env, f upFlags, opts appengine.Options) *upView {
-	v := &upView{w: env.Stdout, json: f.json, storage: opts.Storage, began: time.Now()}
+	v := &upView{out: liveLines{w: env.Stdout}, json: f.json, storage: opts.Storage, began: time.Now()}
 	file, ok := env.Stdout.(*os.File)
 	if ok && !f.json && !f.logs && env.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd())) {
 		v.live = func() (int, int) {
@@ -58,7 +56,7 @@ func (v *upView) event(e appengine.Event) {
 	e.Text = v.names.Replace(e.Text)
 	if v.json {
 		if b, err := json.Marshal(e); err == nil {
-			_, _ = v.w.Write(append(b, '\n'))
+			_, _ = v.out.w.Write(append(b, '\n'))
 		}
 		return
 	}
@@ -132,23 +130,17 @@ func (v *upView) newLinks(links []pvctrl.Link) string {
 	return strings.Join(lines, "\n"+strings.Repeat(" ", len(v.stamp(time.Now()))))
 }
 
-// draw prints text above the table and the table anew. Nobody can do anything
-// about a terminal that is gone, so errors of writing are dropped.
+// draw prints text above the table.
 func (v *upView) draw(text string) {
-	var b strings.Builder
-	if v.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA\x1b[J", v.drawn)
-	}
-	b.WriteString(text)
-	v.drawn = 0
+	var lines []string
 	if v.live != nil && len(v.rows) > 0 {
-		v.drawn = v.table(&b)
+		lines = v.table()
 	}
-	_, _ = io.WriteString(v.w, b.String())
+	v.out.draw(text, lines)
 }
 
-// table writes the table and returns how many lines it has.
-func (v *upView) table(b *strings.Builder) int {
+// table is the table as lines that fit the terminal.
+func (v *upView) table() []string {
 	rows := [][]string{{"NAME", "STATUS", "PID", "SINCE", "LINKED TO"}}
 	for _, r := range v.rows {
 		pid := "-"
@@ -172,12 +164,11 @@ func (v *upView) table(b *strings.Builder) int {
 		more := len(lines) - most + 1
 		lines = append(lines[:most-1], fmt.Sprintf("and %d more", more))
 	}
-	b.WriteString("\n")
-	for _, line := range lines {
-		b.WriteString(shorten(line, max(width-1, 10)) + "\n")
+	for i, line := range lines {
+		lines[i] = shorten(line, max(width-1, 10))
 	}
-	return len(lines) + 1
+	return slices.Insert(lines, 0, "")
 }
 
 // finish leaves the last table where it is.
-func (v *upView) finish() { v.drawn = 0 }
+func (v *upView) finish() { v.out.drawn = 0 }

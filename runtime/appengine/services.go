@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/pvkit/pvkit/runtime/appengine/daemons"
 	"github.com/pvkit/pvkit/runtime/appengine/logs"
@@ -22,8 +23,9 @@ import (
 const meshName = "pv-xconnect"
 
 // FindXConnect finds the program for Options.XConnect: the one asked for, for ""
-// the first in the directories, and none for "none" and where there is none.
-func FindXConnect(asked string, dirs []string) ([]string, error) {
+// the one beside the program that self names, or the first in the directories of
+// the search path, and none for "none" and where there is none.
+func FindXConnect(asked string, self func() (string, error), searchPath string) ([]string, error) {
 	switch asked {
 	case "none":
 		return nil, nil
@@ -33,6 +35,10 @@ func FindXConnect(asked string, dirs []string) ([]string, error) {
 			return nil, err
 		}
 		return []string{asked}, nil
+	}
+	dirs := filepath.SplitList(searchPath)
+	if program, err := self(); err == nil {
+		dirs = slices.Insert(dirs, 0, filepath.Dir(program))
 	}
 	for _, dir := range dirs {
 		name := filepath.Join(dir, meshName)

@@ -2,7 +2,6 @@ package nsinject
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -63,12 +62,7 @@ func (l *listener) Close() error {
 
 // Detach implements xconnect.Detacher.
 func (l *listener) Detach() (fd int, remove func() error, err error) {
-	raw, err := l.SyscallConn()
-	if err != nil {
-		return -1, nil, err
-	}
-	cerr := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
-	if err := errors.Join(cerr, err); err != nil {
+	if fd, err = unixsock.Duplicate(l); err != nil {
 		return -1, nil, err
 	}
 	return fd, l.remove, l.UnixListener.Close()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pvkit/pvkit/runtime/pvctrl"
 	"github.com/pvkit/pvkit/runtime/pvcurl"
+	"github.com/pvkit/pvkit/runtime/testreport"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 type probe struct {
 	Options
 	client   pvcurl.Client
-	evidence []Exchange
+	evidence testreport.Evidence
 
 	large     []byte // the object of tests 13 and 14
 	undo      []func(context.Context) error
@@ -68,7 +69,7 @@ func (p *probe) ask(ctx context.Context, req pvcurl.Request) (*reply, error) {
 	} else {
 		x.Status, x.Type, x.Reply = r.status, r.kind, shown(r.body)
 	}
-	p.keep(x)
+	p.evidence.Add(x)
 	return r, err
 }
 
@@ -83,20 +84,6 @@ func (p *probe) send(ctx context.Context, req pvcurl.Request) (*reply, error) {
 		return nil, fmt.Errorf("%s %s: read the answer: %w", req.Method, req.Path, err)
 	}
 	return &reply{resp.Status, resp.Header("Content-Type"), body, resp.Header("Retry-After")}, nil
-}
-
-// keep adds evidence; the same once more only counts.
-func (p *probe) keep(x Exchange) {
-	if n := len(p.evidence); n > 0 {
-		last := p.evidence[n-1]
-		times := max(last.Times, 1)
-		last.Times = 0
-		if last == x {
-			p.evidence[n-1].Times = times + 1
-			return
-		}
-	}
-	p.evidence = append(p.evidence, x)
 }
 
 // shown is a body as text, cut.

@@ -170,6 +170,17 @@ func startTime(pid int) (uint64, error) {
 	return strconv.ParseUint(fields[19], 10, 64)
 }
 
+// UserState is the directory for what programs of a user keep
+// ($XDG_STATE_HOME, or ~/.local/state, of the XDG Base Directory
+// Specification). It reports false without a home directory.
+func UserState(getenv func(string) string) (dir string, ok bool) {
+	if dir := getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return dir, true
+	}
+	home := getenv("HOME")
+	return filepath.Join(home, ".local", "state"), filepath.IsAbs(home)
+}
+
 // Dir says where the runtime of this machine keeps its run directory: where
 // PV_SYSTEM_RUNDIR says, in the appengine's usual place, or below the user's
 // state, where pv-appengine puts it for want of settings
@@ -177,11 +188,7 @@ func startTime(pid int) (uint64, error) {
 // these the first that has the document; where none has it, the first.
 func Dir(getenv func(string) string) string {
 	places := []string{Default}
-	state := getenv("XDG_STATE_HOME")
-	if home := getenv("HOME"); !filepath.IsAbs(state) && filepath.IsAbs(home) {
-		state = filepath.Join(home, ".local", "state")
-	}
-	if filepath.IsAbs(state) {
+	if state, ok := UserState(getenv); ok {
 		places = append(places, filepath.Join(state, "pv-appengine", "run", "pv"), filepath.Join(state, "pvkit", "up", "run", "pv"))
 	}
 	if dir := getenv("PV_SYSTEM_RUNDIR"); dir != "" {

@@ -24,12 +24,29 @@ const (
 
 // Result is what came of a test.
 type Result struct {
-	Number   int        `json:"number"`
-	Name     string     `json:"name"`
-	Verdict  Verdict    `json:"verdict"`
-	Reason   string     `json:"reason,omitempty"`
-	Millis   int64      `json:"ms"`
-	Evidence []Exchange `json:"evidence,omitempty"`
+	Number   int      `json:"number"`
+	Name     string   `json:"name"`
+	Verdict  Verdict  `json:"verdict"`
+	Reason   string   `json:"reason,omitempty"`
+	Millis   int64    `json:"ms"`
+	Evidence Evidence `json:"evidence,omitempty"`
+}
+
+// Evidence is what a test saw, in its order.
+type Evidence []Exchange
+
+// Add keeps an exchange; the same once more only counts.
+func (e *Evidence) Add(x Exchange) {
+	if n := len(*e); n > 0 {
+		last := (*e)[n-1]
+		times := max(last.Times, 1)
+		last.Times = 0
+		if last == x {
+			(*e)[n-1].Times = times + 1
+			return
+		}
+	}
+	*e = append(*e, x)
 }
 
 // Exchange is a question and its answer: an HTTP request, or a look at

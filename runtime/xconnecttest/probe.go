@@ -27,7 +27,7 @@ const (
 type probe struct {
 	Options
 	ctrl     *pvctrl.Client
-	evidence []testreport.Exchange
+	evidence testreport.Evidence
 }
 
 func skip(format string, args ...any) error {
@@ -38,22 +38,13 @@ func note(format string, args ...any) error {
 	return testreport.End(testreport.Pass, format, args...)
 }
 
-// saw keeps evidence; the same once more only counts.
+// saw keeps evidence.
 func (p *probe) saw(what, answer string, err error) {
 	x := testreport.Exchange{Request: what, Reply: shown(answer)}
 	if err != nil {
 		x.Reply, x.Error = "", err.Error()
 	}
-	if n := len(p.evidence); n > 0 {
-		last := p.evidence[n-1]
-		times := max(last.Times, 1)
-		last.Times = 0
-		if last == x {
-			p.evidence[n-1].Times = times + 1
-			return
-		}
-	}
-	p.evidence = append(p.evidence, x)
+	p.evidence.Add(x)
 }
 
 func shown(s string) string {

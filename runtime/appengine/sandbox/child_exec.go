@@ -205,21 +205,12 @@ func (c *child) exec() error {
 	return fmt.Errorf("start %s: %w", program, explainExec(program, err))
 }
 
-// defaultPath is where programs are looked for when the environment has no
-// PATH; it is that of lxc and of docker.
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 // findProgram finds a name without a slash as execvp(3) does.
 func findProgram(name string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
 	}
-	dirs := defaultPath
-	for _, e := range env {
-		if v, ok := strings.CutPrefix(e, "PATH="); ok {
-			dirs = v
-		}
-	}
+	dirs := machine.SearchPath(env)
 	for dir := range strings.SplitSeq(dirs, ":") {
 		full := path.Join("/", dir, name)
 		if st, err := os.Stat(full); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {

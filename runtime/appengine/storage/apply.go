@@ -60,17 +60,9 @@ func (s *Store) Apply(ctx context.Context, dirs []string, opts ApplyOptions) (ap
 	}
 	s.work.Lock()
 	defer s.work.Unlock()
-	b, err := s.objects.NewBatch()
+	state, b, err := s.takeIn(ctx, files, opts)
 	if err != nil {
 		return false, err
-	}
-	defer b.Abort()
-	state, err := merge(ctx, b, files, opts)
-	if err != nil {
-		return false, err
-	}
-	if err := b.Commit(ctx); err != nil {
-		return false, errors.Join(err, b.undo())
 	}
 	err = s.deploy(ctx, rev, state.Encode(), state, func(dir string) error {
 		if !opts.Done {
@@ -97,19 +89,26 @@ func (s *Store) Import(ctx context.Context, dirs []string, opts ApplyOptions) (*
 	}
 	s.work.Lock()
 	defer s.work.Unlock()
+	state, _, err := s.takeIn(ctx, files, opts)
+	return state, err
+}
+
+// takeIn puts the objects of exports into the store and returns what they amount
+// to, and the batch, which is committed and can be undone.
+func (s *Store) takeIn(ctx context.Context, files []string, opts ApplyOptions) (*pvrexport.State, *Batch, error) {
 	b, err := s.objects.NewBatch()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer b.Abort()
 	state, err := merge(ctx, b, files, opts)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := b.Commit(ctx); err != nil {
-		return nil, errors.Join(err, b.undo())
+		return nil, nil, errors.Join(err, b.undo())
 	}
-	return state, nil
+	return state, b, nil
 }
 
 // firstBoot lets a storage boot that has never booted.

@@ -234,13 +234,26 @@ func (f *flow) ended(side int) error {
 }
 
 // settle has the loop look for what the flow waits for now.
-func (f *flow) settle() error {
+func (f *flow) settle() error { return f.await([2]bool{f.reads(consumer), f.reads(provider)}) }
+
+// reads reports whether a side is to be read next.
+func (f *flow) reads(side int) bool {
+	d := &f.dirs[side]
+	return !d.over && (d.out.buf == nil || d.early)
+}
+
+// await has the loop look for what can be read, of the sides that are to be, and
+// for room for what has not gone out. A side without a connection is left out.
+func (f *flow) await(reads [2]bool) error {
 	if f.dirs[consumer].over && f.dirs[provider].over {
 		return io.EOF
 	}
-	for side := range f.fd {
+	for side, fd := range f.fd {
+		if fd < 0 {
+			continue
+		}
 		var want uint32
-		if d := &f.dirs[side]; !d.over && (d.out.buf == nil || d.early) {
+		if reads[side] {
 			want |= unix.EPOLLIN
 		}
 		if d := &f.dirs[1-side]; d.out.buf != nil && !d.early {
@@ -249,7 +262,7 @@ func (f *flow) settle() error {
 		if want == 0 && f.hup[side] {
 			want = unwatched
 		}
-		if err := f.fw.loop.watch(f.place, side, f.fd[side], f.watched[side], want); err != nil {
+		if err := f.fw.loop.watch(f.place, side, fd, f.watched[side], want); err != nil {
 			return err
 		}
 		f.watched[side] = want

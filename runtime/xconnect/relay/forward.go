@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pvkit/pvkit/internal/unixsock"
 	"github.com/pvkit/pvkit/runtime/xconnect"
 )
 
@@ -243,7 +244,7 @@ func (fw *forwarder) dialSlowly() (int, error) {
 // detach takes the descriptor out of a connection.
 func detach(c *net.UnixConn) (int, error) {
 	defer c.Close()
-	return duplicate(c)
+	return unixsock.Duplicate(c)
 }
 
 // takeOver takes the socket of a listener, so that only a loop waits for
@@ -253,7 +254,7 @@ func takeOver(ln net.Listener) (fd int, remove func() error, err error) {
 	if d, ok := ln.(xconnect.Detacher); ok {
 		fd, remove, err = d.Detach()
 	} else {
-		fd, err = duplicate(ln.(syscall.Conn))
+		fd, err = unixsock.Duplicate(ln.(syscall.Conn))
 	}
 	if err != nil {
 		return -1, nil, err
@@ -264,19 +265,6 @@ func takeOver(ln net.Listener) (fd int, remove func() error, err error) {
 		return -1, nil, errors.Join(err, remove())
 	}
 	return fd, remove, nil
-}
-
-// duplicate returns a descriptor of a connection or listener beside its own.
-func duplicate(c syscall.Conn) (fd int, err error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	cerr := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
-	if err := errors.Join(cerr, err); err != nil {
-		return -1, err
-	}
-	return fd, nil
 }
 
 // start relays between two connected sockets.

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"sync"
@@ -51,7 +52,7 @@ func (g *Group) Join(c, p *net.UnixConn, fromConsumer, fromProvider []byte, done
 	pfd, perr := detach(p)
 	if cerr != nil || perr != nil {
 		closeAll(cfd, pfd)
-		done(firstError(cerr, perr))
+		done(cmp.Or(cerr, perr))
 		return
 	}
 	g.fw.loop.post(func() {
@@ -120,11 +121,4 @@ func closeAll(fds ...int) {
 			unix.Close(fd)
 		}
 	}
-}
-
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

@@ -138,10 +138,7 @@ func (t *tapped) event(side int, events uint32) error {
 
 // reads reports whether a side is to be read now.
 func (t *tapped) reads(side int) bool {
-	if t.dirs[side].over || t.dirs[side].out.buf != nil {
-		return false
-	}
-	return side == provider || !t.dialing && !t.tap.State().Awaits
+	return t.flow.reads(side) && (side == provider || !t.dialing && !t.tap.State().Awaits)
 }
 
 // receive reads once; end says that there is nothing more.
@@ -315,31 +312,7 @@ func (t *tapped) give() error {
 }
 
 // settle has the loop look for what is waited for now.
-func (t *tapped) settle() error {
-	if t.dirs[consumer].over && t.dirs[provider].over {
-		return io.EOF
-	}
-	for side, fd := range t.fd {
-		if fd < 0 {
-			continue
-		}
-		var want uint32
-		if t.reads(side) {
-			want |= unix.EPOLLIN
-		}
-		if t.dirs[1-side].out.buf != nil {
-			want |= unix.EPOLLOUT
-		}
-		if want == 0 && t.hup[side] {
-			want = unwatched
-		}
-		if err := t.fw.loop.watch(t.place, side, fd, t.watched[side], want); err != nil {
-			return err
-		}
-		t.watched[side] = want
-	}
-	return nil
-}
+func (t *tapped) settle() error { return t.await([2]bool{t.reads(consumer), t.reads(provider)}) }
 
 // after ends the connection for an error of it, and settles it otherwise.
 func (t *tapped) after(err error) {

@@ -20,6 +20,18 @@ import (
 	"strings"
 )
 
+// SearchPath is where a program is looked for with this environment: its PATH,
+// or that of lxc and of docker.
+func SearchPath(env []string) string {
+	dirs := "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			dirs = v
+		}
+	}
+	return dirs
+}
+
 // Program is an executable that the kernel would load: of a script, the one
 // that reads it.
 type Program struct {
