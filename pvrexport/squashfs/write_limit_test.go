@@ -211,6 +211,10 @@ func TestFailuresEndEverything(t *testing.T) {
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("got %v, want %q", err, c.text)
 			}
+			// One that is waited for counts a moment longer, until it has returned.
+			for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
 			if after := runtime.NumGoroutine(); after > before {
 				t.Errorf("%d goroutines before, %d after", before, after)
 			}
